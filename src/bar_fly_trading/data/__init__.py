@@ -1,0 +1,1 @@
+"""Everything that fetches, checks and keeps market data."""

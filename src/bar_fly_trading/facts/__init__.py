@@ -1,0 +1,1 @@
+"""Pure facts: instruments, sessions, accounts, table schemas."""

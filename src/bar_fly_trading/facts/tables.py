@@ -1,0 +1,98 @@
+"""The schemas of every stored table: columns, types, keys, and when a row became known.
+
+Every stored row has `known_at` and `recorded_at` (UTC microseconds, Int64) beside the columns named here.
+A correction is a new row with the same key; a view takes the newest row with `known_at <= T` (ties: the newest
+`recorded_at`, then the later row).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+KNOWN_AT = "known_at"
+RECORDED_AT = "recorded_at"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table: `columns` in stored order, `key` of a fact, `session` its date column (None where undated)."""
+
+    name: str
+    columns: dict[str, pl.DataType]
+    key: tuple[str, ...]
+    session: str | None
+
+    def schema(self) -> dict[str, pl.DataType]:
+        """Return the stored schema, knowledge columns included."""
+        return {**self.columns, KNOWN_AT: pl.Int64(), RECORDED_AT: pl.Int64()}
+
+
+_F, _S, _D = pl.Float64(), pl.String(), pl.Date()
+
+# Prices as traded; adjusted_close, volume, dividend_amount (USD a share) and split_coefficient (1.0: none) as received.
+# A backfilled bar is known at its session's close plus 15 minutes; one pulled live, at its receipt.
+BARS = Table(
+    "bars",
+    {
+        "instrument_id": _S,
+        "session": _D,
+        "open": _F,
+        "high": _F,
+        "low": _F,
+        "close": _F,
+        "adjusted_close": _F,
+        "volume": pl.Int64(),
+        "dividend_amount": _F,
+        "split_coefficient": _F,
+    },
+    ("instrument_id", "session"),
+    "session",
+)
+
+# Symbols as dated spells (end null: still); known when recorded, or from its start when imported as history.
+SPELLS = Table(
+    "spells",
+    {"instrument_id": _S, "symbol": _S, "start": _D, "end": _D},
+    ("instrument_id", "start"),
+    "start",
+)
+
+SECTORS = Table("sectors", {"instrument_id": _S, "sector": _S, "name": _S}, ("instrument_id",), None)
+
+# split_factor: new shares for one old (4.0: four for one; 0.25: one for four), effective at that session's open.
+SPLITS = Table(
+    "splits",
+    {"instrument_id": _S, "effective_date": _D, "split_factor": _F},
+    ("instrument_id", "effective_date"),
+    "effective_date",
+)
+
+DIVIDENDS = Table(
+    "dividends",
+    {"instrument_id": _S, "ex_dividend_date": _D, "amount": _F},
+    ("instrument_id", "ex_dividend_date"),
+    "ex_dividend_date",
+)
+
+EARNINGS = Table(
+    "earnings",
+    {
+        "instrument_id": _S,
+        "fiscal_date_ending": _D,
+        "reported_date": _D,
+        "report_time": _S,
+        "reported_eps": _F,
+        "estimated_eps": _F,
+        "surprise": _F,
+        "surprise_percentage": _F,
+    },
+    ("instrument_id", "fiscal_date_ending"),
+    "reported_date",
+)
+
+# The vendor's snapshot as JSON text: today's values only, so known at receipt and never earlier.
+OVERVIEW = Table("overview", {"instrument_id": _S, "snapshot": _S}, ("instrument_id",), None)
+
+TABLES: dict[str, Table] = {t.name: t for t in (BARS, SPELLS, SECTORS, SPLITS, DIVIDENDS, EARNINGS, OVERVIEW)}

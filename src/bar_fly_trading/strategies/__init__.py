@@ -1,0 +1,1 @@
+"""Strategies: from a market view to signals."""

@@ -1,0 +1,127 @@
+"""What a strategy sees and what it says: the market view, signals, and the positions it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from typing import Protocol
+
+import polars as pl
+
+
+class Side(StrEnum):
+    """Buy or sell."""
+
+    BUY = "BUY"
+    SELL = "SELL"
+
+
+class Purpose(StrEnum):
+    """Why: a new position, or leaving one."""
+
+    ENTRY = "ENTRY"
+    EXIT = "EXIT"
+
+
+@dataclass(frozen=True, slots=True)
+class MarketView:
+    """Everything known at the close evening of `session`, and nothing after.
+
+    `features`: the feature table (see `features.table`), one row an instrument and session, sorted by instrument_id,
+    session; its newest session is `session`. `predictions`: the prediction table (see `stockformer.predictions`), or
+    None where no model ran. `excluded`: instruments kept out of this view, each with the reason.
+    """
+
+    session: date
+    features: pl.DataFrame
+    predictions: pl.DataFrame | None
+    excluded: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One strategy's word on one instrument at one session's close.
+
+    `strength` >= 0, in the strategy's own unit, larger is stronger. `close_usd`: the close as traded.
+    `observed`: the numbers the reason rests on, by name, None where undefined. `session_close_split` never enters here:
+    splits effective on the morning are looked up by the day.
+    """
+
+    session: date
+    strategy: str
+    instrument_id: str
+    symbol: str
+    side: Side
+    purpose: Purpose
+    strength: float
+    close_usd: Decimal
+    reason: str
+    observed: tuple[tuple[str, float | None], ...] = ()
+
+    def sort_key(self) -> tuple[str, str, str, str]:
+        """Order signals the same way whatever order they came in."""
+        return (self.strategy, self.instrument_id, self.side.value, self.purpose.value)
+
+
+# Columns of every signal table; a strategy may add columns of its own after them (the numbers its reasons rest on).
+SIGNAL_COLUMNS: dict[str, pl.DataType] = {
+    "session": pl.Date(),
+    "instrument_id": pl.String(),
+    "symbol": pl.String(),
+    "side": pl.String(),
+    "purpose": pl.String(),
+    "strength": pl.Float64(),
+    "close": pl.Float64(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SignalTable:
+    """One strategy's signals for every session of a view, each row from its past alone; sorted by session, instrument_id."""
+
+    strategy: str
+    frame: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What one strategy holds of one instrument in one book (shadow or paper).
+
+    `entry_price_usd` a share, as traded at `entry_session`; splits since are applied to quantity and price by the book.
+    """
+
+    strategy: str
+    instrument_id: str
+    symbol: str
+    quantity: int
+    entry_session: date
+    entry_price_usd: Decimal
+
+
+class Strategy(Protocol):
+    """A frozen dataclass of numbers with two questions; it never knows the mode it runs in."""
+
+    @property
+    def name(self) -> str:
+        """The catalogue's name."""
+        ...
+
+    @property
+    def needs_predictions(self) -> bool:
+        """Whether it says nothing without a model."""
+        ...
+
+    def signals(self, view: MarketView) -> SignalTable:
+        """Return the signals of every session in the view."""
+        ...
+
+    def explain(self, row: dict[str, object]) -> str:
+        """Put one row of the signal table in words."""
+        ...
+
+    def exits(self, view: MarketView, holdings: Sequence[Holding]) -> tuple[Signal, ...]:
+        """Return the exits decided at the close of `view.session` for what this strategy holds."""
+        ...

@@ -1,0 +1,1 @@
+"""Pure decisions: combination, ranking, checks, limits, sizing, plans."""

@@ -1,0 +1,155 @@
+"""A morning's plan: every signal as exactly one intent or exactly one rejection, frozen under a hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, is_dataclass
+from datetime import date
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+from bar_fly_trading.strategies.signal import Purpose, Side, Signal
+from bar_fly_trading.trading.orders import IntentIdentity, Mode, order_ref
+
+PLAN_SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """One ranking criterion of one signal: the raw value (None: undefined), its score in [0, 1], and its weight."""
+
+    name: str
+    value: float | None
+    score: float
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class RankedSignal:
+    """A signal with its place. `tag`: execute or watch (an exit is always execute, rank 0, unranked)."""
+
+    signal: Signal
+    rank: int
+    tag: str
+    tag_reason: str
+    score: float
+    criteria: tuple[Criterion, ...]
+    sector: str
+    dollar_volume_median_20d_usd: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """One bound on the size: its name and the shares it allows."""
+
+    name: str
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderIntent:
+    """One order we mean to send (or to shadow): DAY limit, whole shares. `binding_cap` names the smallest cap."""
+
+    intent_key: str
+    account: str
+    mode: Mode
+    session: date
+    strategy: str
+    instrument_id: str
+    symbol: str
+    con_id: int
+    side: Side
+    purpose: Purpose
+    intent_no: int
+    rank: int
+    quantity: int
+    limit_price_usd: Decimal
+    limit_price_bound_usd: Decimal
+    bid_usd: Decimal
+    ask_usd: Decimal
+    signal_close_usd: Decimal
+    caps: tuple[Cap, ...]
+    binding_cap: str
+    reason: str
+
+    def __post_init__(self) -> None:
+        identity = IntentIdentity(
+            self.account,
+            self.mode,
+            self.session,
+            self.strategy,
+            self.instrument_id,
+            self.side,
+            self.purpose,
+            self.intent_no,
+        )
+        if self.intent_key != identity.key():
+            raise ValueError(f"intent key {self.intent_key} does not belong to this intent")
+        if self.quantity < 1:
+            raise ValueError(f"{self.symbol}: quantity {self.quantity} is not a whole number of shares above 0")
+        if self.limit_price_usd <= 0:
+            raise ValueError(f"{self.symbol}: limit price {self.limit_price_usd} is not above 0")
+
+    @property
+    def order_ref(self) -> str:
+        """The reference the broker echoes."""
+        return order_ref(self.intent_key)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A refusal as a value: the rule, what was observed and the limit, in words and numbers."""
+
+    session: date
+    strategy: str
+    mode: Mode
+    instrument_id: str
+    symbol: str
+    side: Side
+    purpose: Purpose
+    rank: int
+    rule: str
+    observed: str
+    limit: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one morning decided; `signal_session` is the evening it rests on."""
+
+    session: date
+    signal_session: date
+    account: str
+    evening_id: str
+    settings_hash: str
+    intents: tuple[OrderIntent, ...]
+    rejections: tuple[Rejection, ...]
+
+    def plan_id(self) -> str:
+        """Return the sha256 of the plan's canonical bytes."""
+        return hashlib.sha256(canonical_bytes(self)).hexdigest()
+
+
+def plain(value: Any) -> Any:
+    """Turn a tree of dataclasses, enums, dates and decimals into JSON's types; floats stay floats."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {k: plain(v) for k, v in asdict(value).items()}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(v) for v in value]
+    return value
+
+
+def canonical_bytes(value: Any) -> bytes:
+    """Return canonical JSON (sorted keys, no spaces, ASCII; NaN refused) of a tree of values."""
+    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
