@@ -14,7 +14,8 @@ BftError
 ├── NotBuilt          (12)  asked for something this version does not have
 ├── StoreDamaged      (13)  a kept file fails its checksum: restore it
 ├── DoneLess          (20)  the run ended, but did less than asked
-└── DoneNotTold       (21)  the run ended, but a mail could not be delivered and waits in the outbox
+├── DoneNotTold       (21)  the run ended, but a mail could not be delivered and waits in the outbox
+└── DoneUnread        (22)  every signal was ranked and mailed, but the account could not be read
 
 0 is done (also "no session today"), 1 a defect of the program, 130 interrupted by Ctrl-C.
 """
@@ -119,6 +120,12 @@ class DoneNotTold(BftError):
     """The run ended in order but some mail is still in the outbox."""
 
     exit_code = 21
+
+
+class DoneUnread(BftError):
+    """Every signal was ranked and mailed, but the account could not be read: nothing was planned."""
+
+    exit_code = 22
 
 
 EXIT_INTERRUPTED = 130

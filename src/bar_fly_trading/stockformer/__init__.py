@@ -1,1 +1,1 @@
-"""The transformer that predicts 3-, 10- and 30-day returns."""
+"""The forecaster of 3-, 10- and 30-session returns; importing this package, or `predictions`, never loads torch."""

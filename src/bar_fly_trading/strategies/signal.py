@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -90,7 +91,8 @@ class SignalTable:
 class Holding:
     """What one strategy holds of one instrument in one book (shadow or paper).
 
-    `entry_price_usd` a share, as traded at `entry_session`; splits since are applied to quantity and price by the book.
+    `quantity` and `entry_price_usd` a share are in today's shares: what was paid as traded at `entry_session`, with the
+    splits effective after that session applied to both by the book.
     """
 
     strategy: str
@@ -125,3 +127,47 @@ class Strategy(Protocol):
     def exits(self, view: MarketView, holdings: Sequence[Holding]) -> tuple[Signal, ...]:
         """Return the exits decided at the close of `view.session` for what this strategy holds."""
         ...
+
+
+def check_features(features: pl.DataFrame) -> None:
+    """Raise ValueError where a feature table is not sorted by instrument_id, session, once each.
+
+    Strategies find "the session before" in the row above; in another order they would answer wrongly without a word.
+    """
+    ids, sessions = features["instrument_id"], features["session"]
+    same = ids == ids.shift(1)
+    if not ids.is_sorted() or (same & (sessions <= sessions.shift(1))).any():
+        raise ValueError("the feature table is not sorted by instrument_id, session with each pair once")
+
+
+def number(row: Mapping[str, object], name: str) -> float | None:
+    """Return a row's number as a finite float; None where it is absent, null, NaN or infinite."""
+    value = row.get(name)
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def at_session(strategy: Strategy, table: SignalTable, session: date) -> tuple[Signal, ...]:
+    """Turn a signal table's rows of one session into signals in sort-key order, each with its reason in words.
+
+    `observed` takes the strategy's own columns (those beyond SIGNAL_COLUMNS) in table order, null and NaN as None.
+    """
+    frame = table.frame.filter(pl.col("session") == session)
+    own = [name for name in frame.columns if name not in SIGNAL_COLUMNS]
+    signals = [
+        Signal(
+            session=session,
+            strategy=table.strategy,
+            instrument_id=row["instrument_id"],
+            symbol=row["symbol"],
+            side=Side(row["side"]),
+            purpose=Purpose(row["purpose"]),
+            strength=row["strength"],
+            close_usd=Decimal(repr(row["close"])),
+            reason=strategy.explain(row),
+            observed=tuple((name, number(row, name)) for name in own),
+        )
+        for row in frame.iter_rows(named=True)
+    ]
+    return tuple(sorted(signals, key=Signal.sort_key))

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 
+from bar_fly_trading.facts.account import AccountSnapshot
 from bar_fly_trading.strategies.signal import Purpose, Side
 
 KEY_SCHEMA = 1
@@ -70,12 +73,28 @@ EDGES: dict[State, frozenset[State]] = {
     S.REJECTED: frozenset(),
     S.SHADOWED: frozenset(),
     S.DENIED: frozenset(),
-    S.FILLED: frozenset(),
-    S.BROKER_REJECTED: frozenset(),
-    S.FILLED_LATE: frozenset(),
-    S.ADOPTED: frozenset(),
+    # A terminal state leads to itself where a later execution or a correction still changes what was filled.
+    S.FILLED: frozenset({S.FILLED}),
+    S.BROKER_REJECTED: frozenset({S.FILLED_LATE}),
+    S.FILLED_LATE: frozenset({S.FILLED_LATE}),
+    S.ADOPTED: frozenset({S.ADOPTED}),
 }
-TERMINAL: frozenset[State] = frozenset(s for s in State if not EDGES[s]) | {S.CANCELLED, S.EXPIRED, S.PARKED}
+TERMINAL: frozenset[State] = frozenset(
+    {
+        S.REJECTED,
+        S.SHADOWED,
+        S.DENIED,
+        S.EXPIRED,
+        S.FILLED,
+        S.CANCELLED,
+        S.BROKER_REJECTED,
+        S.PARKED,
+        S.FILLED_LATE,
+        S.ADOPTED,
+    }
+)
+# Where a broker order may exist whose fate we do not know: such an intent blocks its instrument until it is resolved.
+UNRESOLVED: frozenset[State] = frozenset({S.SENDING, S.UNKNOWN, S.PARKED})
 MAY_BE_AT_BROKER: frozenset[State] = frozenset({S.SENDING, S.WORKING, S.UNKNOWN, S.PARTIAL, S.PARKED})
 
 
@@ -127,8 +146,36 @@ def order_ref(intent_key: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class IntentChange:
+    """One step of one intent along the table: `before` None inserts it. `payload` replaces the stored one; None keeps it.
+
+    An inserted payload names session, mode and strategy.
+    """
+
+    intent_key: str
+    before: State | None
+    after: State
+    payload: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Something to append to the journal, with the intents' changes it brings, in one transaction; raise where that fails.
+
+    Kinds of a day: plan, intent, fill, cancel, stray_execution, finish. `payload["session"]` is always there.
+    """
+
+    kind: str
+    payload: Mapping[str, Any]
+    changes: tuple[IntentChange, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Execution:
-    """One fill of one intent. `exec_id` is the broker's (its base, without the revision) or the shadow book's own."""
+    """One fill of one intent. `exec_id` is the broker's base (without the revision) or the shadow book's own.
+
+    A correction has the same `exec_id` and a higher `revision`; it replaces the earlier one.
+    """
 
     intent_key: str
     exec_id: str
@@ -136,3 +183,50 @@ class Execution:
     price_usd: Decimal
     commission_usd: Decimal | None
     at_us: int
+    revision: int = 0
+
+    def supersedes(self, other: Execution) -> bool:
+        """Tell whether this says more of the same fill: a higher revision, or the commission that was not known."""
+        if self.exec_id != other.exec_id or self.revision < other.revision:
+            return False
+        return self.revision > other.revision or (self.commission_usd is not None and other.commission_usd is None)
+
+
+@dataclass(frozen=True, slots=True)
+class SendOutcome:
+    """What is known right after a send. `state`: WORKING, NOT_SENT (provably no byte left), UNKNOWN or BROKER_REJECTED."""
+
+    state: str
+    detail: str
+    perm_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OrderUpdate:
+    """A later word on an order of ours. `status`: working, cancelled, rejected, expired, filled (a hint: executions count)."""
+
+    intent_key: str
+    status: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerOrder:
+    """An order the broker knows, with our reference (None: not ours). `status` as in OrderUpdate."""
+
+    order_ref: str | None
+    perm_id: int
+    symbol: str
+    status: str
+    quantity: int
+    filled: int
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerSnapshot:
+    """Open orders, completed orders, executions and the account, each part complete (it had its end marker)."""
+
+    account: AccountSnapshot
+    orders: tuple[BrokerOrder, ...]
+    executions: tuple[Execution, ...]
+    foreign_executions: int

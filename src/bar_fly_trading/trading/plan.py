@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any
 
 from bar_fly_trading.strategies.signal import Purpose, Side, Signal
-from bar_fly_trading.trading.orders import IntentIdentity, Mode, order_ref
+from bar_fly_trading.trading.orders import Execution, IntentIdentity, Mode, State, order_ref
 
 PLAN_SCHEMA = 1
 
@@ -50,7 +50,10 @@ class Cap:
 
 @dataclass(frozen=True, slots=True)
 class OrderIntent:
-    """One order we mean to send (or to shadow): DAY limit, whole shares. `binding_cap` names the smallest cap."""
+    """One order we mean to send (or to shadow): DAY limit, whole shares. `binding_cap` names the smallest cap.
+
+    `observed_values`: every number the checks looked at, by name, as text (None: not known).
+    """
 
     intent_key: str
     account: str
@@ -73,6 +76,7 @@ class OrderIntent:
     caps: tuple[Cap, ...]
     binding_cap: str
     reason: str
+    observed_values: tuple[tuple[str, str | None], ...] = ()
 
     def __post_init__(self) -> None:
         identity = IntentIdentity(
@@ -100,7 +104,10 @@ class OrderIntent:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A refusal as a value: the rule, what was observed and the limit, in words and numbers."""
+    """A refusal as a value: the first rule that failed, what it observed and its limit, in words and numbers.
+
+    `observed_values`: every number the checks looked at, by name, as text (None: not known).
+    """
 
     session: date
     strategy: str
@@ -114,6 +121,7 @@ class Rejection:
     observed: str
     limit: str
     reason: str
+    observed_values: tuple[tuple[str, str | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,3 +161,29 @@ def plain(value: Any) -> Any:
 def canonical_bytes(value: Any) -> bytes:
     """Return canonical JSON (sorted keys, no spaces, ASCII; NaN refused) of a tree of values."""
     return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class IntentStatus:
+    """Where one intent stands, and the executions counted for it (at most one an `exec_id`, in the order they came)."""
+
+    intent: OrderIntent
+    state: State
+    executions: tuple[Execution, ...] = ()
+    perm_id: int = 0
+    detail: str = ""
+
+    @property
+    def filled_quantity(self) -> int:
+        """Return the shares filled: executions are the only source."""
+        return sum(e.quantity for e in self.executions)
+
+    def payload(self) -> dict[str, Any]:
+        """Return what the journal keeps of it: the intent's fields, the state apart."""
+        return {
+            **plain(self.intent),
+            "executions": plain(self.executions),
+            "filled_quantity": self.filled_quantity,
+            "perm_id": self.perm_id,
+            "detail": self.detail,
+        }

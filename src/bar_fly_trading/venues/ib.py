@@ -20,9 +20,16 @@ from ib_async import Contract, LimitOrder, Stock, Trade
 from bar_fly_trading.errors import CheckGateway, FixSettings, Refused
 from bar_fly_trading.facts.account import AccountSnapshot, Position, Quote
 from bar_fly_trading.facts.instruments import broker_symbol, canonical_symbol
-from bar_fly_trading.trading.orders import ORDER_REF_PREFIX, Execution
+from bar_fly_trading.trading.orders import (
+    ORDER_REF_PREFIX,
+    BrokerOrder,
+    BrokerSnapshot,
+    Execution,
+    OrderUpdate,
+    SendOutcome,
+)
 from bar_fly_trading.trading.plan import OrderIntent
-from bar_fly_trading.venues.venue import PRICE_PLACES, BrokerOrder, BrokerSnapshot, OrderUpdate, SendOutcome
+from bar_fly_trading.venues.venue import PRICE_PLACES
 
 T = TypeVar("T")
 
@@ -32,6 +39,7 @@ BID_TICKS, ASK_TICKS = frozenset({1, 66}), frozenset({2, 67})
 REJECT_CODES = frozenset(
     {103, 104, 110, 200, 201, 203, 321, 382, 383, 387, 388, 390, 391, 392, 394, 395, 396, 434, 481}
 )
+COMMISSION_WAIT_S = 2.0
 CANCEL_CODES = frozenset({0, 202})
 NO_MARKET_DATA_CODES = {
     354: "no market data subscription: in IB's Client Portal subscribe to US securities, or share the live account's data",
@@ -300,6 +308,7 @@ class IbPaperTrader(IbReader):
         super().__init__(options, id_of_symbol, monotonic_us)
         self._trades: dict[str, Trade] = {}
         self._queue: asyncio.Queue[Execution | OrderUpdate] = asyncio.Queue()
+        self._held: dict[str, tuple[asyncio.TimerHandle, str]] = {}
         self._ib.execDetailsEvent += self._on_execution
         self._ib.commissionReportEvent += self._on_commission
         self._ib.orderStatusEvent += self._on_status
@@ -375,14 +384,21 @@ class IbPaperTrader(IbReader):
             yield await self._queue.get()
 
     def _on_execution(self, trade: Trade, fill: Any) -> None:
+        """Hold a fill back until its commission follows (IB sends it at once), at most COMMISSION_WAIT_S."""
         key = _key_of(fill.execution.orderRef or trade.order.orderRef)
         if key:
-            self._queue.put_nowait(_execution(key, fill, None))
+            deliver = asyncio.get_running_loop().call_later(COMMISSION_WAIT_S, self._deliver, key, fill)
+            self._held[fill.execution.execId] = (deliver, key)
 
-    def _on_commission(self, trade: Trade, fill: Any, report: Any) -> None:
-        key = _key_of(fill.execution.orderRef or trade.order.orderRef)
-        if key:
-            self._queue.put_nowait(_execution(key, fill, Decimal(str(report.commission)).quantize(Decimal("0.0001"))))
+    def _on_commission(self, _trade: Trade, fill: Any, _report: Any) -> None:
+        held = self._held.pop(fill.execution.execId, None)
+        if held:
+            held[0].cancel()
+            self._deliver(held[1], fill)
+
+    def _deliver(self, key: str, fill: Any) -> None:
+        self._held.pop(fill.execution.execId, None)
+        self._queue.put_nowait(_execution(key, fill))
 
     def _on_status(self, trade: Trade) -> None:
         key = _key_of(trade.order.orderRef)
@@ -406,9 +422,7 @@ class IbPaperTrader(IbReader):
         for fill in fills:
             key = _key_of(fill.execution.orderRef)
             if key and fill.execution.orderRef in wanted:
-                report = fill.commissionReport
-                known = Decimal(str(report.commission)).quantize(Decimal("0.0001")) if report.execId else None
-                executions.append(_execution(key, fill, known))
+                executions.append(_execution(key, fill))
             else:
                 foreign += 1
         orders = {t.order.permId: _broker_order(t) for t in (*completed, *opened)}
@@ -426,15 +440,18 @@ def _key_of(order_ref: str | None) -> str | None:
     return None
 
 
-def _execution(key: str, fill: Any, commission_usd: Decimal | None) -> Execution:
-    e = fill.execution
+def _execution(key: str, fill: Any) -> Execution:
+    e, report = fill.execution, fill.commissionReport
+    base, _, revision = e.execId.rpartition(".")  # IB sends a correction under the same id with a higher last part
+    numbered = bool(base) and revision.isdigit()
     return Execution(
         intent_key=key,
-        exec_id=e.execId,
+        exec_id=base if numbered else e.execId,
         quantity=int(e.shares),
         price_usd=Decimal(str(e.price)).quantize(PRICE_PLACES).normalize(),
-        commission_usd=commission_usd,
+        commission_usd=Decimal(str(report.commission)).quantize(PRICE_PLACES) if report.execId else None,
         at_us=int(e.time.timestamp() * 1_000_000),
+        revision=int(revision) if numbered else 0,
     )
 
 

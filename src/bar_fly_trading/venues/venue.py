@@ -3,53 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
 from bar_fly_trading.facts.account import AccountSnapshot, Quote
-from bar_fly_trading.trading.orders import Execution
+from bar_fly_trading.trading.orders import BrokerOrder, BrokerSnapshot, Execution, OrderUpdate, SendOutcome
 from bar_fly_trading.trading.plan import OrderIntent
 
-
-@dataclass(frozen=True, slots=True)
-class SendOutcome:
-    """What is known right after a send. `state`: WORKING, NOT_SENT (provably no byte left), UNKNOWN or BROKER_REJECTED."""
-
-    state: str
-    detail: str
-    perm_id: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class OrderUpdate:
-    """A later word on an order of ours. `status`: working, cancelled, rejected, expired, filled (a hint: executions count)."""
-
-    intent_key: str
-    status: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class BrokerOrder:
-    """An order the broker knows, with our reference (None: not ours). `status` as in OrderUpdate."""
-
-    order_ref: str | None
-    perm_id: int
-    symbol: str
-    status: str
-    quantity: int
-    filled: int
-
-
-@dataclass(frozen=True, slots=True)
-class BrokerSnapshot:
-    """Open orders, completed orders, executions and the account, each part complete (it had its end marker)."""
-
-    account: AccountSnapshot
-    orders: tuple[BrokerOrder, ...]
-    executions: tuple[Execution, ...]
-    foreign_executions: int
+__all__ = [
+    "PRICE_PLACES",
+    "BrokerOrder",
+    "BrokerSnapshot",
+    "Execution",
+    "OrderUpdate",
+    "ReadVenue",
+    "SendOutcome",
+    "TradeVenue",
+]
 
 
 class ReadVenue(Protocol):

@@ -1,0 +1,303 @@
+"""Requests as clients send them at server versions 176 to 178, decoded in full: nothing may be missing or left over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bar_fly_simulators.gateway.fields import Cursor
+from bar_fly_simulators.gateway.orders import ContractQuery
+
+NAMES = {
+    1: "reqMktData",
+    2: "cancelMktData",
+    3: "placeOrder",
+    4: "cancelOrder",
+    5: "reqOpenOrders",
+    6: "reqAccountUpdates",
+    7: "reqExecutions",
+    8: "reqIds",
+    9: "reqContractDetails",
+    14: "setServerLogLevel",
+    15: "reqAutoOpenOrders",
+    16: "reqAllOpenOrders",
+    17: "reqManagedAccts",
+    20: "reqHistoricalData",
+    25: "cancelHistoricalData",
+    49: "reqCurrentTime",
+    58: "reqGlobalCancel",
+    59: "reqMarketDataType",
+    61: "reqPositions",
+    62: "reqAccountSummary",
+    63: "cancelAccountSummary",
+    64: "cancelPositions",
+    71: "startApi",
+    76: "reqAccountUpdatesMulti",
+    77: "cancelAccountUpdatesMulti",
+    78: "reqSecDefOptParams",
+    81: "reqMatchingSymbols",
+    91: "reqMarketRule",
+    92: "reqPnL",
+    93: "cancelPnL",
+    94: "reqPnLSingle",
+    95: "cancelPnLSingle",
+    99: "reqCompletedOrders",
+}
+"""Message ids this Gateway answers; any other gets error 505."""
+
+
+def contract(cursor: Cursor) -> ContractQuery:
+    """Read the 12 fields of a contract."""
+    return ContractQuery(
+        con_id=cursor.integer_or_none() or 0,
+        symbol=cursor.text(),
+        sec_type=cursor.text(),
+        last_trade_date=cursor.text(),
+        strike=cursor.decimal_or_none(),
+        right=cursor.text(),
+        multiplier=cursor.text(),
+        exchange=cursor.text(),
+        primary_exchange=cursor.text(),
+        currency=cursor.text(),
+        local_symbol=cursor.text(),
+        trading_class=cursor.text(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StartApi:
+    """START_API (71)."""
+
+    client_id: int
+
+
+def start_api(cursor: Cursor) -> StartApi:
+    """Read message 71: version, client id, optional capabilities."""
+    cursor.skip(1)
+    client_id = cursor.integer()
+    cursor.text()
+    cursor.end()
+    return StartApi(client_id)
+
+
+@dataclass(frozen=True, slots=True)
+class MarketDataRequest:
+    """REQ_MKT_DATA (1)."""
+
+    req_id: int
+    contract: ContractQuery
+    snapshot: bool
+
+
+def market_data(cursor: Cursor) -> MarketDataRequest:
+    """Read message 1."""
+    cursor.skip(1)
+    req_id = cursor.integer()
+    wanted = contract(cursor)
+    if wanted.sec_type == "BAG":
+        cursor.skip(4 * cursor.count())
+    if cursor.flag():
+        cursor.skip(3)
+    cursor.text()
+    snapshot, regulatory = cursor.flag(), cursor.flag()
+    cursor.text()
+    cursor.end()
+    return MarketDataRequest(req_id, wanted, snapshot or regulatory)
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequest:
+    """CANCEL_ORDER (4)."""
+
+    order_id: int
+
+
+def cancel_order(cursor: Cursor) -> CancelRequest:
+    """Read message 4: version, order id, manual cancel time."""
+    cursor.skip(1)
+    order_id = cursor.integer()
+    cursor.text()
+    cursor.end()
+    return CancelRequest(order_id)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountUpdatesRequest:
+    """REQ_ACCOUNT_DATA (6)."""
+
+    subscribe: bool
+    account: str
+
+
+def account_updates(cursor: Cursor) -> AccountUpdatesRequest:
+    """Read message 6."""
+    cursor.skip(1)
+    request = AccountUpdatesRequest(cursor.flag(), cursor.text())
+    cursor.end()
+    return request
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionsRequest:
+    """REQ_EXECUTIONS (7); an empty or zero part filters nothing."""
+
+    req_id: int
+    client_id: int
+    account: str
+    time: str
+    symbol: str
+    sec_type: str
+    exchange: str
+    side: str
+
+
+def executions(cursor: Cursor) -> ExecutionsRequest:
+    """Read message 7."""
+    cursor.skip(1)
+    request = ExecutionsRequest(
+        cursor.integer(),
+        cursor.integer_or_none() or 0,
+        cursor.text(),
+        cursor.text(),
+        cursor.text(),
+        cursor.text(),
+        cursor.text(),
+        cursor.text(),
+    )
+    cursor.end()
+    return request
+
+
+@dataclass(frozen=True, slots=True)
+class ContractDetailsRequest:
+    """REQ_CONTRACT_DATA (9)."""
+
+    req_id: int
+    contract: ContractQuery
+
+
+def contract_details(cursor: Cursor) -> ContractDetailsRequest:
+    """Read message 9: contract, includeExpired, secIdType, secId, issuerId."""
+    cursor.skip(1)
+    request = ContractDetailsRequest(cursor.integer(), contract(cursor))
+    cursor.flag()
+    cursor.skip(3)
+    cursor.end()
+    return request
+
+
+def historical_data(cursor: Cursor) -> int:
+    """Read message 20 and return its request id."""
+    req_id = cursor.integer()
+    wanted = contract(cursor)
+    cursor.skip(7)
+    if wanted.sec_type == "BAG":
+        cursor.skip(4 * cursor.count())
+    cursor.skip(2)
+    cursor.end()
+    return req_id
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryRequest:
+    """REQ_ACCOUNT_SUMMARY (62)."""
+
+    req_id: int
+    group: str
+    tags: tuple[str, ...]
+
+
+def account_summary(cursor: Cursor) -> SummaryRequest:
+    """Read message 62."""
+    cursor.skip(1)
+    req_id, group = cursor.integer(), cursor.text()
+    tags = tuple(tag.strip() for tag in cursor.text().split(",") if tag.strip())
+    cursor.end()
+    return SummaryRequest(req_id, group, tags)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountUpdatesMultiRequest:
+    """REQ_ACCOUNT_UPDATES_MULTI (76)."""
+
+    req_id: int
+    account: str
+    model: str
+
+
+def account_updates_multi(cursor: Cursor) -> AccountUpdatesMultiRequest:
+    """Read message 76: version, request id, account, model, ledger-and-NLV."""
+    cursor.skip(1)
+    request = AccountUpdatesMultiRequest(cursor.integer(), cursor.text(), cursor.text())
+    cursor.flag()
+    cursor.end()
+    return request
+
+
+@dataclass(frozen=True, slots=True)
+class PnLRequest:
+    """REQ_PNL (92) where `con_id` is None, else REQ_PNL_SINGLE (94)."""
+
+    req_id: int
+    account: str
+    con_id: int | None
+
+
+def pnl(cursor: Cursor) -> PnLRequest:
+    """Read message 92 (it has no version field)."""
+    req_id, account = cursor.integer(), cursor.text()
+    cursor.text()
+    cursor.end()
+    return PnLRequest(req_id, account, None)
+
+
+def pnl_single(cursor: Cursor) -> PnLRequest:
+    """Read message 94 (it has no version field)."""
+    req_id, account = cursor.integer(), cursor.text()
+    cursor.text()
+    con_id = cursor.integer()
+    cursor.end()
+    return PnLRequest(req_id, account, con_id)
+
+
+def option_parameters(cursor: Cursor) -> int:
+    """Read message 78 and return its request id."""
+    req_id = cursor.integer()
+    cursor.skip(4)
+    cursor.end()
+    return req_id
+
+
+@dataclass(frozen=True, slots=True)
+class MatchingRequest:
+    """REQ_MATCHING_SYMBOLS (81)."""
+
+    req_id: int
+    pattern: str
+
+
+def matching_symbols(cursor: Cursor) -> MatchingRequest:
+    """Read message 81 (it has no version field)."""
+    request = MatchingRequest(cursor.integer(), cursor.text())
+    cursor.end()
+    return request
+
+
+def one_integer(cursor: Cursor) -> int:
+    """Read a version and one integer: messages 2, 8, 14, 15, 25, 59, 63, 77."""
+    cursor.skip(1)
+    value = cursor.integer()
+    cursor.end()
+    return value
+
+
+def one_integer_unversioned(cursor: Cursor) -> int:
+    """Read one integer: messages 91, 93, 95, 99."""
+    value = cursor.integer()
+    cursor.end()
+    return value
+
+
+def nothing(cursor: Cursor) -> None:
+    """Read a version alone: messages 5, 16, 17, 49, 58, 61, 64."""
+    cursor.skip(1)
+    cursor.end()

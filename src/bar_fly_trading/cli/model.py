@@ -1,0 +1,130 @@
+"""`bft train` and `bft predict`: the stockformer."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bar_fly_trading.cli.dates import AsOfOption, parse_day
+from bar_fly_trading.cli.options import HomeOption, JsonOption, resolved
+from bar_fly_trading.cli.output import say_json
+from bar_fly_trading.cli.progress import Terminal
+
+if TYPE_CHECKING:
+    from bar_fly_trading.daily_pipeline import Parts
+    from bar_fly_trading.stockformer.training import Progress, TrainingReport
+
+MinutesOption = Annotated[float | None, typer.Option(help="Longest the training takes, everything included.")]
+StepsOption = Annotated[int | None, typer.Option(help="Optimizer steps instead of minutes; reproducible with --seed.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of the weights and of the order of samples.")]
+ModelOption = Annotated[Path | None, typer.Option(help="Model folder to use instead of the active one.")]
+
+
+def train(
+    as_of: AsOfOption = None,
+    minutes: MinutesOption = None,
+    steps: StepsOption = None,
+    seed: SeedOption = 0,
+    train_if_due: Annotated[
+        bool, typer.Option("--train-if-due", help="Train only where the model is a week old.")
+    ] = False,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Train the stockformer on everything known by a session (default: the store's newest) and make it the active model."""
+    from bar_fly_trading import wiring
+    from bar_fly_trading.daily_pipeline.view import features_at, newest_session
+    from bar_fly_trading.stockformer.registry import train_due
+
+    found = resolved(home)
+    with Terminal(quiet=json) as terminal, wiring.run(found, say=terminal, command="train") as parts:
+        day = newest_session(parts) if as_of is None else parse_day(as_of)
+        if train_if_due and not train_due(parts.home.models, day, found.settings.training.every_days):
+            terminal.line(
+                f"no training is due at {day}: the active model is younger than {found.settings.training.every_days} days"
+            )
+            return
+        budget = minutes if minutes is not None or steps is not None else found.settings.training.minutes
+        features = features_at(parts, day)
+        terminal.line(
+            f"training on {features.rows} rows up to {day}" + (f", at most {budget:g} minutes" if budget else "")
+        )
+        report = run_training(parts, terminal, features.read(), day, minutes=budget, steps=steps, seed=seed)
+        _say_report(terminal, report, json=json)
+
+
+def run_training(
+    parts: Parts,
+    terminal: Terminal,
+    features: object,
+    day: object,
+    *,
+    minutes: float | None,
+    steps: int | None,
+    seed: int,
+) -> TrainingReport:
+    """Train and journal what was made; ImportError becomes TrainModel."""
+    from bar_fly_trading.errors import TrainModel
+
+    try:
+        from bar_fly_trading.stockformer.training import train as fit
+    except ImportError as error:
+        raise TrainModel(f"torch cannot be imported ({error}).", way_out="Install requirements/torch.txt.") from error
+
+    def show(p: Progress) -> None:
+        terminal.share(
+            f"step {p.step}, validation loss {p.validation_loss:.4f}, best {p.best_validation_loss:.4f}", p.share
+        )
+
+    report = fit(
+        features,  # type: ignore[arg-type]
+        as_of=day,  # type: ignore[arg-type]
+        minutes=minutes,
+        steps=steps,
+        seed=seed,
+        models_root=parts.home.models,
+        progress=show,
+        monotonic=time.monotonic,
+        trained_at_us=parts.clock.now_us(),
+    )
+    parts.journal.append("train", {"session": f"{day}", "model_id": report.card.model_id}, at_us=parts.clock.now_us())
+    return report
+
+
+def _say_report(terminal: Terminal, report: TrainingReport, *, json: bool) -> None:
+    card = report.card
+    if json:
+        say_json(
+            {
+                "model_id": card.model_id,
+                "folder": str(report.folder),
+                "scores": dict(card.scores),
+                "stopped": card.stopped,
+            }
+        )
+        return
+    terminal.line(f"trained {report.seconds:.0f} s, {report.samples_per_s:,.0f} samples/s, ended by {card.stopped}")
+    for name, value in sorted(card.scores.items()):
+        terminal.line(f"  {name}: {value:.4f}" if isinstance(value, float) else f"  {name}: {value}")
+    terminal.line(f"model {card.model_id} is active: {report.folder}")
+
+
+def predict(
+    as_of: AsOfOption = None, model: ModelOption = None, home: HomeOption = None, json: JsonOption = False
+) -> None:
+    """Predict 3, 10 and 30 days for every eligible symbol of a session (default: the store's newest)."""
+    from bar_fly_trading import wiring
+    from bar_fly_trading.daily_pipeline.view import features_at, first_session, newest_session, predictions_at
+    from bar_fly_trading.errors import TrainModel
+
+    with Terminal(quiet=json) as terminal, wiring.run(resolved(home), say=terminal, command="predict") as parts:
+        day = newest_session(parts) if as_of is None else parse_day(as_of)
+        features = features_at(parts, day)
+        table, model_id = predictions_at(parts, features.read(first_session(parts, day, ())), day, model)
+        if table is None:
+            raise TrainModel("no model was ever trained in this home.", way_out="Run bft train first.")
+        if json:
+            say_json({"session": f"{day}", "model_id": model_id, "symbols": table.height})

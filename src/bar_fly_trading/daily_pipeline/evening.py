@@ -1,0 +1,89 @@
+"""The evening: from the data pull to the ranked list of exactly one session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from bar_fly_trading.daily_pipeline.books import build_books, holdings_by_mode
+from bar_fly_trading.daily_pipeline.parts import Parts
+from bar_fly_trading.daily_pipeline.records import EVENING_KIND, Evening, newest_evening
+from bar_fly_trading.daily_pipeline.telling import Mails
+from bar_fly_trading.daily_pipeline.view import features_at, market_view
+from bar_fly_trading.day import RankRules, rank
+from bar_fly_trading.errors import CheckVendor, DoneLess, FixData
+from bar_fly_trading.facts.sessions import evening_us
+from bar_fly_trading.files import publish_bytes
+from bar_fly_trading.notify.compose import ranked_list_mail
+from bar_fly_trading.trading.signal_ranker import to_csv
+
+
+@dataclass(frozen=True, slots=True)
+class EveningDone:
+    """A finished evening. `reused`: stages whose output was there already. `notes`: what a person should know."""
+
+    evening: Evening
+    signals_file: Path
+    reused: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+async def evening(parts: Parts, as_of: date, mails: Mails, *, pull: bool, model: Path | None = None) -> EveningDone:
+    """Rank the signals of session `as_of` and write them down; a second run on the same inputs changes nothing.
+
+    FixData where the session has not closed or nothing usable is known of it; TrainModel where a model is unusable.
+    """
+    _check_closed(parts, as_of)
+    notes = await _pulled(parts, as_of, mails) if pull else []
+    features = features_at(parts, as_of)
+    books = build_books(parts.journal, parts.store, as_of, evening_us(as_of))
+    holdings = holdings_by_mode(books, parts.modes)
+    view, sectors, _, model_id = market_view(parts, features, as_of, holdings, model)
+    decided = rank(view, parts.strategies, holdings, RankRules(parts.combinations, parts.ranking, sectors))
+    notes += [f"{name} says nothing: there are no predictions (train a model: bft train)" for name in decided.unspoken]
+    done = Evening(
+        session=as_of,
+        store_version=features.store_version,
+        features_key=features.key,
+        model_id=model_id,
+        settings_hash=parts.settings_hash,
+        ranked=decided.ranked,
+        refused=decided.refused,
+        excluded=features.excluded,
+        predictions=0 if view.predictions is None else view.predictions.height,
+    )
+    signals_file = parts.home.signals / f"{as_of}.csv"
+    publish_bytes(signals_file, to_csv(done.ranked).encode())
+    reused = ["features"] if features.reused else []
+    earlier = newest_evening(parts.journal, as_of)
+    if earlier is not None and earlier.evening_id() == done.evening_id():
+        reused.append("evening")
+    else:
+        parts.journal.append(EVENING_KIND, done.payload(), at_us=parts.clock.now_us())
+    mails.queue(ranked_list_mail(as_of, done.ranked, excluded=done.excluded, notes=notes, key=done.evening_id()[:16]))
+    return EveningDone(done, signals_file, tuple(reused), tuple(notes))
+
+
+def _check_closed(parts: Parts, as_of: date) -> None:
+    closes_us = parts.calendar.session(as_of).close_us
+    if parts.clock.now_us() < closes_us:
+        raise FixData(f"the session of {as_of} has not closed yet.", way_out="Run the evening after the close.")
+
+
+async def _pulled(parts: Parts, as_of: date, mails: Mails) -> list[str]:
+    """Pull; where the vendor refuses, go on with what the store holds and say so."""
+    if parts.pull is None:
+        return []
+    try:
+        missing = await parts.pull((), as_of)
+    except CheckVendor as error:
+        mails.less(DoneLess(f"the pull failed, ranked on what was there: {error.message}", way_out=error.way_out))
+        return [f"the pull failed: {error.message}"]
+    if missing:
+        mails.less(
+            DoneLess(
+                f"{len(missing)} symbols or rows did not come: {missing[0]}", way_out=f"bft evening --as-of {as_of}"
+            )
+        )
+    return list(missing)

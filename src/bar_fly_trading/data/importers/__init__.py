@@ -1,0 +1,1 @@
+"""Everything that brings files the user already has into the store."""

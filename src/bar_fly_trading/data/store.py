@@ -1,0 +1,276 @@
+"""The store: every table as append-only, checksummed Parquet segments; a version is a manifest; CURRENT names one.
+
+Layout under the root: `CURRENT`, `manifests/VERSION.json`, `segments/TABLE/NUMBER-SHA.parquet`, `publish.lock`.
+Publishing writes segments, then the manifest, then renames CURRENT: a kill at any point leaves the old version or
+the new one. Nothing that a manifest names is ever changed or removed, so old versions stay readable.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import polars as pl
+
+from bar_fly_trading.data.manifest import (
+    Manifest,
+    Segment,
+    manifest_from_bytes,
+    version_id,
+    version_number,
+)
+from bar_fly_trading.errors import FixInput, StoreDamaged
+from bar_fly_trading.facts.tables import KNOWN_AT, RECORDED_AT, TABLES, Table
+from bar_fly_trading.files import RunLock, publish_bytes, remove_orphans, sha256_bytes
+
+_NONE_YET = "none"
+_SMALL_ROWS = 100_000
+_SMALL_SEGMENTS_MAX = 64
+_RESTORE = "Restore it from a backup, or import and pull into an empty home."
+# What this process has verified already: a segment never changes, so its size and time of change vouch for it.
+_verified: dict[tuple[str, int, int], str] = {}
+
+
+class Store:
+    """The versions of all tables under one folder; made on the first publish."""
+
+    def __init__(self, root: Path) -> None:
+        """Take the folder; nothing is read or written yet."""
+        self.root = root
+
+    def current(self) -> str | None:
+        """Return the current version's id, None where nothing was ever published; StoreDamaged where CURRENT is lost."""
+        path = self.root / "CURRENT"
+        try:
+            text = path.read_text("ascii").strip()
+        except FileNotFoundError:
+            # CURRENT is written before the first manifest, so manifests without it mean that it was lost.
+            if any((self.root / "manifests").glob("*.json")):
+                raise StoreDamaged(f"{path} is missing.", way_out=_RESTORE) from None
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise StoreDamaged(f"{path} cannot be read: {error}.", way_out=_RESTORE) from error
+        if text == _NONE_YET:
+            return None
+        if version_number(text) is None:
+            raise StoreDamaged(f"{path} names no version: {text[:40]!r}.", way_out=_RESTORE)
+        return text
+
+    def versions(self) -> tuple[str, ...]:
+        """Return every version up to the current one, oldest first (what a killed run left unfinished is no version)."""
+        found: list[str] = []
+        version = self.current()
+        while version is not None:
+            found.append(version)
+            version = self.manifest(version).previous
+        return tuple(reversed(found))
+
+    def manifest(self, version: str | None = None) -> Manifest:
+        """Return a version's manifest (default: the current one's); it is checked against the checksum in its id.
+
+        Raises FixInput for a version that never was, StoreDamaged for one that is lost or altered.
+        """
+        current = self.current()
+        wanted = current if version is None else version
+        if wanted is None:
+            raise FixInput(f"The store {self.root} is empty.", way_out="Run bft pull, or bft import bars FILE.")
+        number = version_number(wanted)
+        path = self.root / "manifests" / f"{wanted}.json"
+        if number is None or (wanted != current and not path.exists()):
+            raise FixInput(
+                f"The store has no version {wanted[:40]!r}.", way_out="Run bft where to see the current one."
+            )
+        content = _read(path)
+        if version_id(number, content) != wanted:
+            raise StoreDamaged(f"{path} does not match the checksum in its name.", way_out=_RESTORE)
+        try:
+            return manifest_from_bytes(content)
+        except ValueError as error:
+            raise StoreDamaged(f"{path} cannot be read: {error}.", way_out=_RESTORE) from error
+
+    def publish(self, additions: Mapping[str, pl.DataFrame], *, source: str, recorded_at_us: int) -> str:
+        """Add rows to tables, all of them or none, and make the result current; return the new version's id.
+
+        `additions`: table name -> its columns and `known_at`, without `recorded_at`. Frames without rows add nothing;
+        where none has rows the version stays as it is. Raises ValueError for columns, types or nulls that break
+        the table's schema, WaitForOtherRun where another process publishes, FreeDisk where the disk refuses (the old
+        version is whole).
+        """
+        frames = {name: _checked(TABLES[name], frame, recorded_at_us) for name, frame in sorted(additions.items())}
+        frames = {name: frame for name, frame in frames.items() if frame.height}
+        with RunLock(self.root / "publish.lock"):
+            current = self.current()
+            if current is not None and not frames:
+                return current
+            base = None if current is None else self.manifest(current)
+            number = self._next_number()
+            self._clean(number)
+            if current is None:
+                publish_bytes(self.root / "CURRENT", f"{_NONE_YET}\n".encode())
+            tables = {} if base is None else dict(base.tables)
+            for name, frame in frames.items():
+                earlier = self._compacted(TABLES[name], tables.get(name, ()), number)
+                segment = self._write_segment(TABLES[name], frame, number, source)
+                tables[name] = (*earlier, segment)
+            content = Manifest(number, current, source, recorded_at_us, tables).to_bytes()
+            version = version_id(number, content)
+            publish_bytes(self.root / "manifests" / f"{version}.json", content)
+            publish_bytes(self.root / "CURRENT", f"{version}\n".encode())
+        return version
+
+    def read(self, table_name: str, *, known_by_us: int | None = None, version: str | None = None) -> pl.DataFrame:
+        """Return a table as it was known: of each key the newest row with `known_at <= known_by_us`, sorted by key.
+
+        Columns are the table's and `known_at`, `recorded_at` (UTC microseconds). Ties go to the newest `recorded_at`,
+        then the later segment. `known_by_us` None: everything. A table without rows, or an empty store, gives an empty
+        frame; a segment that is missing, cut or altered raises StoreDamaged naming the file.
+        """
+        table = TABLES[table_name]
+        if version is None and self.current() is None:
+            return pl.DataFrame(schema=table.schema())
+        segments = self.manifest(version).tables.get(table_name, ())
+        frames = [
+            self._read_segment(table, segment, known_by_us)
+            for segment in segments
+            if known_by_us is None or segment.known_at_min <= known_by_us
+        ]
+        if not frames:
+            return pl.DataFrame(schema=table.schema())
+        if len(frames) == 1 and len(segments) == 1 and segments[0].distinct:
+            return frames[0]
+        return _newest(table, pl.concat(frames))
+
+    def _next_number(self) -> int:
+        numbers = (version_number(path.stem) for path in (self.root / "manifests").glob("*.json"))
+        return max((number for number in numbers if number is not None), default=0) + 1
+
+    def _clean(self, number: int) -> None:
+        """Remove temporary files and the segments of a publish that was killed before its manifest (number or later)."""
+        folders = [self.root, self.root / "manifests", *sorted((self.root / "segments").glob("*"))]
+        for folder in folders:
+            remove_orphans(folder)
+        for path in (self.root / "segments").glob("*/*.parquet"):
+            written_by = path.name.partition("-")[0]
+            if written_by.isdecimal() and int(written_by) >= number:
+                path.unlink(missing_ok=True)
+
+    def _compacted(self, table: Table, segments: tuple[Segment, ...], number: int) -> tuple[Segment, ...]:
+        """Write many small segments as one, every row kept: a daily pull must not make reading slower each day.
+
+        The old files stay, because older versions name them. Rows tie only where they were recorded in the same microsecond, so order may change.
+        """
+        small = [s for s in segments if s.rows < _SMALL_ROWS]
+        if len(small) < _SMALL_SEGMENTS_MAX:
+            return segments
+        frame = pl.concat([self._read_segment(table, segment, None) for segment in small])
+        merged = self._write_segment(
+            table, frame.sort(*table.key, KNOWN_AT, RECORDED_AT, maintain_order=True), number, "compaction"
+        )
+        return (*(s for s in segments if s.rows >= _SMALL_ROWS), merged)
+
+    def _write_segment(self, table: Table, frame: pl.DataFrame, number: int, source: str) -> Segment:
+        buffer = io.BytesIO()
+        # Through memory, so that a full disk is an OSError of ours and the checksum is of what was meant.
+        frame.write_parquet(buffer, compression="zstd", compression_level=3)
+        data = buffer.getvalue()
+        digest = sha256_bytes(data)
+        file = f"segments/{table.name}/{number:06d}-{digest[:16]}.parquet"
+        publish_bytes(self.root / file, data)
+        first = last = None
+        if table.session is not None:
+            dates = frame[table.session].drop_nulls()
+            first, last = dates.min(), dates.max()
+        known = frame[KNOWN_AT]
+        return Segment(
+            file=file,
+            sha256=digest,
+            bytes=len(data),
+            rows=frame.height,
+            distinct=not _same_key_as_next(table, frame).any(),
+            first_session=None if first is None else str(first),
+            last_session=None if last is None else str(last),
+            known_at_min=int(known.min()),  # type: ignore[arg-type]
+            known_at_max=int(known.max()),  # type: ignore[arg-type]
+            source=source,
+        )
+
+    def _read_segment(self, table: Table, segment: Segment, known_by_us: int | None) -> pl.DataFrame:
+        path = self.root / segment.file
+        frame = _verified_frame(path, segment)
+        if frame.schema != pl.Schema(table.schema()) or frame.height != segment.rows:
+            raise StoreDamaged(f"{path} does not hold the rows or columns of table {table.name}.", way_out=_RESTORE)
+        if known_by_us is not None and segment.known_at_max > known_by_us:
+            frame = frame.filter(pl.col(KNOWN_AT) <= known_by_us)
+        return frame
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise StoreDamaged(f"{path} is missing.", way_out=_RESTORE) from None
+    except OSError as error:
+        raise StoreDamaged(f"{path} cannot be read: {error.strerror}.", way_out=_RESTORE) from error
+
+
+def _verified_frame(path: Path, segment: Segment) -> pl.DataFrame:
+    try:
+        stat = path.stat()
+    except OSError:
+        stat = None
+    key = None if stat is None else (str(path), stat.st_size, stat.st_mtime_ns)
+    try:
+        if key is not None and _verified.get(key) == segment.sha256:
+            return pl.read_parquet(path)
+        data = _read(path)
+        if len(data) != segment.bytes or sha256_bytes(data) != segment.sha256:
+            raise StoreDamaged(f"{path} does not match its checksum ({len(data)} bytes).", way_out=_RESTORE)
+        frame = pl.read_parquet(io.BytesIO(data))
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise StoreDamaged(f"{path} cannot be read: {error}.", way_out=_RESTORE) from error
+    if key is not None:
+        _verified[key] = segment.sha256
+    return frame
+
+
+def _checked(table: Table, frame: pl.DataFrame, recorded_at_us: int) -> pl.DataFrame:
+    wanted = {**table.columns, KNOWN_AT: pl.Int64()}
+    if set(frame.columns) != set(wanted):
+        raise ValueError(f"table {table.name} takes the columns {sorted(wanted)}, not {sorted(frame.columns)}")
+    try:
+        frame = frame.select(pl.col(name).cast(kind) for name, kind in wanted.items())
+    except pl.exceptions.PolarsError as error:
+        raise ValueError(f"table {table.name}: {error}") from error
+    for name in (*table.key, KNOWN_AT):
+        if frame[name].null_count():
+            raise ValueError(f"table {table.name}: {frame[name].null_count()} nulls in {name}")
+    frame = frame.with_columns(pl.lit(recorded_at_us, dtype=pl.Int64).alias(RECORDED_AT))
+    return frame.sort(*table.key, KNOWN_AT, maintain_order=True)
+
+
+def _same_key_as_next(table: Table, frame: pl.DataFrame) -> pl.Series:
+    same = pl.all_horizontal([pl.col(name) == pl.col(name).shift(-1) for name in table.key])
+    return frame.select(same.fill_null(False).alias("same"))["same"]
+
+
+def _code(table: Table, frame: pl.DataFrame) -> pl.Expr:
+    """Return the key as one integer in the key's order: sorting integers is four times as fast as sorting text."""
+    code = pl.lit(0, dtype=pl.UInt64)
+    for name in table.key:
+        if table.columns[name] == pl.String():
+            column = pl.col(name).cast(pl.Enum(frame[name].unique().sort())).to_physical()
+        else:
+            column = pl.col(name).to_physical().cast(pl.Int64) + 2**31
+        code = code * 2**32 + column.cast(pl.UInt64)
+    return code
+
+
+def _newest(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
+    order = (
+        frame.select(_code(table, frame).alias("code"), KNOWN_AT, RECORDED_AT)
+        .with_row_index("row")
+        .sort("code", KNOWN_AT, RECORDED_AT, "row")
+        .filter((pl.col("code") != pl.col("code").shift(-1)).fill_null(True))
+    )
+    return frame[order["row"]]
