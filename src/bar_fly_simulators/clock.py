@@ -7,7 +7,6 @@ clock agree, and a clock at speed 0 makes everything they serve reproducible.
 from __future__ import annotations
 
 import argparse
-import math
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -17,7 +16,9 @@ from zoneinfo import ZoneInfo
 
 NEW_YORK = ZoneInfo("America/New_York")
 SECOND_US = 1_000_000
+SPEED_MAX = 1_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST_US = (datetime(2100, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1) - 1
 _OPEN, _CLOSE, _EARLY_CLOSE = wall_time(9, 30), wall_time(16, 0), wall_time(13, 0)
 _DEFAULT_AT = wall_time(10, 0)
 # Early closes that the three yearly rules miss, and days that they name wrongly (1996, 2002: July 5 in their place).
@@ -65,41 +66,52 @@ def session_hours_us(day: date) -> tuple[int, int]:
     return utc_us(datetime.combine(day, _OPEN, NEW_YORK)), utc_us(datetime.combine(day, close, NEW_YORK))
 
 
+def _checked_at(at_us: int) -> int:
+    if not 0 <= at_us <= _LATEST_US:
+        raise ValueError("a clock keeps to the years 1970 to 2099")
+    return at_us
+
+
+def _checked_speed(speed: float) -> float:
+    if not 0 <= speed <= SPEED_MAX:
+        raise ValueError(f"a clock's speed is a number from 0 to {SPEED_MAX}, not {speed}")
+    return speed
+
+
 class SimulatedClock:
     """A clock that starts at `at_us` and runs `speed` times as fast as the monotonic one (0: stands still).
 
-    Whoever must act when somebody moves the clock subscribes; the normal passing of time calls nobody.
+    Whoever must act when somebody moves the clock subscribes; the normal passing of time calls nobody. It keeps to the
+    years 1970 to 2099: what would move it out is refused, and at their end it stands.
     """
 
     def __init__(self, at_us: int, speed: float) -> None:
-        """Start at an instant; ValueError for a speed that is negative or not finite."""
-        if not math.isfinite(speed) or speed < 0:
-            raise ValueError(f"a clock's speed is a number from 0 up, not {speed}")
-        self.speed = speed
-        self._at_us = at_us
+        """Start at an instant; ValueError for one out of bounds, or a speed that is not from 0 to a million."""
+        self._at_us, self.speed = _checked_at(at_us), _checked_speed(speed)
         self._started_ns = time.monotonic_ns()
         self._subscribers: list[Callable[[], None]] = []
 
     def now_us(self) -> int:
         """Return simulated time in UTC microseconds."""
-        return self._at_us + int((time.monotonic_ns() - self._started_ns) / 1000 * self.speed)
+        passed = int((time.monotonic_ns() - self._started_ns) / 1000 * self.speed)
+        return min(self._at_us + passed, _LATEST_US)
 
     def set(self, at_us: int) -> None:
-        """Move the clock to an instant, forwards or backwards, and tell the subscribers."""
-        self._at_us, self._started_ns = at_us, time.monotonic_ns()
+        """Move the clock to an instant, forwards or backwards, and tell the subscribers; ValueError out of bounds."""
+        self._at_us, self._started_ns = _checked_at(at_us), time.monotonic_ns()
         for called in tuple(self._subscribers):
             called()
 
     def advance(self, seconds: float) -> None:
-        """Move the clock by simulated seconds."""
+        """Move the clock by simulated seconds; ValueError out of bounds."""
+        if not abs(seconds) < _LATEST_US / SECOND_US:
+            raise ValueError(f"a clock is not moved by {seconds} seconds")
         self.set(self.now_us() + round(seconds * SECOND_US))
 
     def set_speed(self, speed: float) -> None:
         """Go on from the present instant at another speed; ValueError as at the start."""
-        if not math.isfinite(speed) or speed < 0:
-            raise ValueError(f"a clock's speed is a number from 0 up, not {speed}")
         now = self.now_us()
-        self.speed = speed
+        self.speed = _checked_speed(speed)
         self.set(now)
 
     def subscribe(self, called: Callable[[], None]) -> Callable[[], None]:

@@ -121,7 +121,8 @@ def test_a_defect_is_one_line_and_a_log_without_secrets(
         url = "https://h/q?apikey=CANARY%20KEY%2F1"
         raise ZeroDivisionError(f"CANARY KEY/1 and CANARY-PASS at {url}\nsecond line")
 
-    assert last_door.run(fail, ["where", "--home", str(tmp_path)]) == 1
+    words = ["where", "--home", str(tmp_path), "--set", "sms.token=CANARY-1", "--set=schedule.ping_url=CANARY-2"]
+    assert last_door.run(fail, words) == 1
     said = capsys.readouterr().err
     log = next((tmp_path / "logs").iterdir())
     assert len(said.splitlines()) == 2 and "ZeroDivisionError" in said and str(log) in said

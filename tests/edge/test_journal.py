@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
-import stat
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 
@@ -145,27 +146,86 @@ def test_a_reader_reads_and_cannot_write(journal: Journal, tmp_path: Path) -> No
             reader.append("note", {}, at_us=1)
 
 
-APPENDER = """
-import sys
+# A process that forks writers on demand, so that each starts at once: it says each pid, and each writer each seq in a file.
+NURSERY = """
+import os, signal, sys
 from pathlib import Path
 from bar_fly_trading.journal import IntentChange, Journal
 from bar_fly_trading.trading.orders import State
-path, name, rounds = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-journal = Journal.open(path, now_us=lambda: 1, run_id=name)
-print("open", flush=True)
-for n in range(rounds):
-    key = f"{name}-{n}"
-    payload = {"session": "2021-04-21", "mode": "paper", "strategy": "s", "filler": "x" * 2000}
-    seq = journal.append("plan", {"key": key, "filler": "y" * 3000}, at_us=n, changes=[
-        IntentChange(key, None, State.PLANNED, payload), IntentChange(key, State.PLANNED, State.CHECKED)])
-    print(seq, flush=True)
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+def write(path, name, said):
+    out = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    journal = Journal.open(path, now_us=lambda: 1, run_id=name)
+    for n in range(rounds):
+        key = f"{name}-{n}"
+        payload = {"session": "2021-04-21", "mode": "paper", "strategy": "s", "filler": "x" * 2000}
+        seq = journal.append("plan", {"key": key, "filler": "y" * 3000}, at_us=n, changes=[
+            IntentChange(key, None, State.PLANNED, payload), IntentChange(key, State.PLANNED, State.CHECKED)])
+        os.write(out, f"{seq}\\n".encode())
+    os.write(out, b"done\\n")
+
+for line in sys.stdin:
+    path, name, count, said = line.split()
+    rounds = int(count)
+    pid = os.fork()
+    if pid == 0:
+        write(Path(path), name, said)
+        os._exit(0)
+    print(pid, flush=True)
 """
 
 
-def appender(path: Path, name: str, rounds: int) -> subprocess.Popen[str]:
-    """A process that appends records, saying each seq once it is on the disk."""
-    arguments = [sys.executable, "-c", APPENDER, str(path), name, str(rounds)]
-    return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+class Nursery:
+    """Forks writers of one journal."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.path = folder, folder / "journal.db"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", NURSERY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def writer(self, name: str, rounds: int) -> int:
+        """Fork a writer and return its pid."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{self.path} {name} {rounds} {self.folder / name}\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+    def said(self, name: str) -> list[str]:
+        """What a writer has said so far, whole lines only."""
+        file = self.folder / name
+        return file.read_text().split("\n")[:-1] if file.exists() else []
+
+    def close(self) -> None:
+        """End it."""
+        self.process.communicate(timeout=20)
+
+
+@pytest.fixture
+def nursery(tmp_path: Path) -> Iterator[Nursery]:
+    """A nursery of writers."""
+    made = Nursery(tmp_path)
+    yield made
+    made.close()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait up to half a minute."""
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.0005)
+
+
+def is_gone(pid: int) -> bool:
+    """Tell whether a process has ended."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
 
 
 def check_whole(path: Path) -> list[int]:
@@ -181,34 +241,30 @@ def check_whole(path: Path) -> list[int]:
     return [r.seq for r in records]
 
 
-def test_kill_9_during_appends_loses_nothing_that_was_confirmed(tmp_path: Path) -> None:
+def test_kill_9_during_appends_loses_nothing_that_was_confirmed(nursery: Nursery) -> None:
     """Twenty times a writer is killed at another moment: every confirmed record is there, whole, with its intent."""
-    path = tmp_path / "journal.db"
-    open_journal(path).close()
     confirmed = 0
     for n in range(20):
-        process = appender(path, f"w{n}", 100_000)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "open\n"
-        seqs = [int(process.stdout.readline()) for _ in range(n % 4)]
+        name = f"w{n}"
+        pid = nursery.writer(name, 1_000_000)
+        wait_until(lambda name=name, n=n: len(nursery.said(name)) >= n % 4)  # type: ignore[misc]
         time.sleep(0.0007 * n)
-        os.kill(process.pid, signal.SIGKILL)
-        seqs += [int(line) for line in process.stdout.read().splitlines() if line.strip()]
-        process.wait()
-        process.stdout.close()
-        confirmed = max([confirmed, *seqs])
-        assert len(check_whole(path)) >= confirmed
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda pid=pid: is_gone(pid))  # type: ignore[misc]
+        confirmed = max([confirmed, *map(int, nursery.said(name))])
+        if nursery.path.exists():
+            assert len(check_whole(nursery.path)) >= confirmed
     assert confirmed >= 20
 
 
-def test_two_processes_write_one_chain(tmp_path: Path) -> None:
+def test_two_processes_write_one_chain(nursery: Nursery) -> None:
     """Two writers that make the file at the same time and append at the same time leave one unbroken chain of all records."""
-    path = tmp_path / "journal.db"
-    processes = [appender(path, name, 60) for name in ("a", "b")]
-    said = [p.communicate(timeout=60)[0] for p in processes]
-    assert [p.returncode for p in processes] == [0, 0]
-    seqs = sorted(int(line) for text in said for line in text.split() if line.isdigit())
-    assert seqs == list(range(1, 121)) == check_whole(path)
+    names = ("a", "b")
+    for name in names:
+        nursery.writer(name, 60)
+    wait_until(lambda: all("done" in nursery.said(name) for name in names))
+    seqs = sorted(int(line) for name in names for line in nursery.said(name) if line != "done")
+    assert seqs == list(range(1, 121)) == check_whole(nursery.path)
 
 
 LIMITED = """
@@ -263,14 +319,36 @@ def raised(path: Path) -> BftError:
     return caught.value
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+READ_ONLY = """
+import os, sys
+from pathlib import Path
+from bar_fly_trading.errors import BftError
+from bar_fly_trading.journal import Journal
+Journal.open(Path(sys.argv[2]), now_us=lambda: 1, run_id="r").close()  # all imports, before the user changes
+if os.geteuid() == 0:
+    os.setuid(65534)
+try:
+    Journal.open(Path(sys.argv[1]), now_us=lambda: 1, run_id="r").append("note", {}, at_us=1)
+except BftError as error:
+    print(type(error).__name__, error.way_out)
+"""
+
+
 def test_a_read_only_folder_is_the_operators_to_mend(tmp_path: Path) -> None:
-    """A folder that may not be written in: FixSettings, no traceback of the driver."""
-    tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    """A journal or a folder that this user may not write: FixSettings that says so, no traceback of the driver."""
+    folder = Path(tempfile.mkdtemp())
     try:
-        assert isinstance(raised(tmp_path / "journal.db"), FixSettings)
+        open_journal(folder / "kept.db").close()
+        for file in folder.iterdir():
+            file.chmod(0o444)
+        folder.chmod(0o555)
+        for name in ("kept.db", "new.db"):
+            command = [sys.executable, "-c", READ_ONLY, str(folder / name), str(tmp_path / "warm.db")]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+            assert done.stdout.startswith("FixSettings Give"), done.stderr
     finally:
-        tmp_path.chmod(stat.S_IRWXU)
+        folder.chmod(0o755)
+        shutil.rmtree(folder)
 
 
 def test_a_place_that_cannot_hold_a_file_is_fix_settings(tmp_path: Path) -> None:
@@ -321,9 +399,9 @@ def test_a_newer_programs_journal_is_left_alone(tmp_path: Path) -> None:
 def test_a_journal_held_by_another_process_is_waited_for(journal: Journal, tmp_path: Path) -> None:
     """A writer that holds the file longer than the wait: WaitForOtherRun, and nothing is written."""
     holder = sqlite3.connect(tmp_path / "journal.db", isolation_level=None)
-    holder.execute("BEGIN IMMEDIATE")
     with journal._engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA busy_timeout = 50")
+    holder.execute("BEGIN IMMEDIATE")
     with pytest.raises(WaitForOtherRun):
         journal.append("note", {}, at_us=1)
     holder.execute("ROLLBACK")

@@ -214,14 +214,16 @@ def test_a_failure() -> None:
 
 
 def test_identity_tells_signals_apart() -> None:
-    """Each strategy, instrument, side and mode has a mail of its own; the same signal has one, whatever its verdict."""
+    """Each strategy, instrument, side and mode has a mail of its own; the same signal has one, whatever its verdict, and one
+    more where the account could not be read at first."""
     one = signal_mail(ranked(), intent(), books())
     assert one.identity == signal_mail(ranked(), rejection(), books()).identity
     others = [
         signal_mail(ranked("KO"), intent(symbol="KO"), books()),
         signal_mail(ranked(), intent(Mode.PAPER), books()),
     ]
-    assert len({one.file_name, *(m.file_name for m in others)}) == 3
+    others.append(signal_mail(ranked(), rejection(), Books(None, None, "no Gateway")))
+    assert len({one.file_name, *(m.file_name for m in others)}) == 4
 
 
 def test_hostile_data_is_only_text() -> None:
@@ -254,6 +256,7 @@ def test_no_text_can_add_a_header_or_break_the_mail(subject: str, body: str, kin
         "From", "To", "Subject", "Message-ID", "Auto-Submitted", "X-Bft-Kind", "X-Bft-Session", "MIME-Version", "Content-Type",
     ]  # fmt: skip
     assert arrived["Subject"].strip() == one_line_ascii(subject)
+    assert all(" " <= c <= "~" for c in one_line_ascii(subject))
     assert len(list(arrived.iter_parts())) == 2
     html = arrived.get_body(("html",))
     assert html is not None and html.get_content().strip() == f"<p>{len(body)}</p>"
@@ -263,6 +266,7 @@ def test_no_text_can_add_a_header_or_break_the_mail(subject: str, body: str, kin
 def test_the_subject_stays_readable() -> None:
     """Accents are dropped, other scripts become question marks, long subjects are cut."""
     assert one_line_ascii("Crème brûlée\r\n\tBcc: x") == "Creme brulee Bcc: x"
+    assert one_line_ascii("a\x00b\x1b[2J\x7f\u202ec") == "a b [2J c"
     assert one_line_ascii("a" * 500) == "a" * 137 + "..."
     assert one_line_ascii("日本") == "??"
 

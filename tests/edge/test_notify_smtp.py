@@ -107,7 +107,9 @@ def serve(authority: tuple[trustme.CA, Path]) -> Iterator[Callable[..., Server]]
 
         def check(server: Any, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
             right = (data.login, data.password) == (USER.encode(), PASSWORD.encode())
-            return AuthResult(success=right, handled=False)
+            # A careless server: it quotes the password back.
+            words = None if right else f"535 5.7.8 no such password {data.password.decode()}"
+            return AuthResult(success=right, handled=False, message=words)
 
         options: dict[str, Any] = {"authenticator": check} if login else {}
         if served == "starttls":

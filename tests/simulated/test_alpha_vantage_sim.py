@@ -427,6 +427,7 @@ def test_spoilt_series(served: Served, market: Market) -> None:
         ({"kind": "http_418"}, "no fault is called 'http_418'"),
         ({"kind": "burst", "times": 0}, "times is a whole number above 0"),
         ({"kind": "slow_drip", "seconds": "long"}, "seconds is a number"),
+        ({"kind": "slow_drip", "seconds": True}, "seconds is a number"),
         ({"kind": "field", "field": "price"}, "field is one of"),
         ({"kind": "burst", "symbol": ["IBM"]}, "symbol is a text"),
     ],
@@ -436,6 +437,14 @@ def test_a_misspelled_fault_is_refused(served: Served, posted: dict[str, object]
     refused = served.client.post(f"http://127.0.0.1:{served.control_port}/faults", json=posted)
     assert refused.status_code == 400 and message in refused.json()["error"]
     assert served.control.faults.shown() == []
+
+
+def test_a_fault_without_a_finite_number_is_refused(served: Served) -> None:
+    """JSON as Python writes it can hold Infinity; a fault that cannot be carried out is refused when it is posted."""
+    refused = served.client.post(
+        f"http://127.0.0.1:{served.control_port}/faults", content=b'{"kind": "stale", "sessions": Infinity}'
+    )
+    assert refused.status_code == 400 and "sessions is a number" in refused.json()["error"]
 
 
 def test_the_control_port_moves_the_clock_and_counts(market: Market) -> None:
@@ -452,8 +461,17 @@ def test_the_control_port_moves_the_clock_and_counts(market: Market) -> None:
         fresh.get("GLOBAL_QUOTE", "NOPE")
         fresh.get("NO_SUCH")
         assert fresh.client.get(f"{base}/counters").json() == {"alpha_vantage": {"GLOBAL_QUOTE": 2, "unknown": 1}}
-        for wrong in ({}, {"at": "noon"}, {"advance_s": "1"}, {"hour": 3}, {"speed": -1}):
-            assert fresh.client.post(f"{base}/clock", json=wrong).status_code == 400
+        wrong = [b"{}", b'{"at": "noon"}', b'{"advance_s": "1"}', b'{"hour": 3}', b'{"speed": -1}', b'{"at_us": 1e3}']
+        wrong += [b'{"advance_s": NaN}', b'{"advance_s": 1e300}', b'{"speed": 1e308}', b'{"at": "9999-12-31T23:59"}']
+        wrong += [
+            b'{"at": "0001-01-01"}',
+            b'{"at_us": 99999999999999999999999}',
+            b"[]",
+            b'{"at": "2024-06-28", "at_us": 1}',
+        ]
+        for body in wrong:
+            assert fresh.client.post(f"{base}/clock", content=body).status_code == 400, body
+        assert fresh.client.get(f"{base}/clock").json()["at"] == "2024-06-28T16:00:00-04:00"
         assert fresh.client.post(f"{base}/clock", content=b"{").status_code == 400
         assert fresh.client.get(f"{base}/nothing").status_code == 404
         fresh.client.post(f"{base}/faults", json={"kind": "html"})

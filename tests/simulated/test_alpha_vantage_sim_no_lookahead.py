@@ -101,8 +101,8 @@ def market() -> Market:
 
 
 def test_no_date_after_the_clock_is_served(market: Market) -> None:
-    """At 60 instants no answer names a day after the clock's, and no series names a session that has not closed."""
-    for n, at_us in enumerate(instants(market, 60, 1)):
+    """At 36 instants no answer names a day after the clock's, and no series names a session that has not closed."""
+    for n, at_us in enumerate(instants(market, 36, 1)):
         symbol = market.symbols[n % len(market.symbols)]
         today = new_york(at_us).date()
         for function in FUNCTIONS:
@@ -117,7 +117,7 @@ def test_no_date_after_the_clock_is_served(market: Market) -> None:
 
 def test_another_future_changes_no_answer(market: Market) -> None:
     """With every later bar, split, dividend and report replaced, the series and company answers stay the same numbers."""
-    for n, at_us in enumerate(instants(market, 24, 2)):
+    for n, at_us in enumerate(instants(market, 18, 2)):
         other = spoil_after(market, at_us)
         symbol = market.symbols[n % len(market.symbols)]
         for function in FUNCTIONS:
@@ -220,6 +220,13 @@ def test_the_running_bar_appears_with_the_fault_alone(market: Market) -> None:
         assert served == pytest.approx(gain, rel=1e-8)
         evening = parse_at("2024-06-03T17:00")
         assert ask(market, evening, ADJUSTED, symbol, fault) == ask(market, evening, ADJUSTED, symbol)
+
+
+def test_no_fault_opens_the_future(market: Market) -> None:
+    """A `stale` fault with a negative count serves what is true, not later sessions."""
+    at_us, symbol = parse_at("2023-03-01T17:00"), market.symbols[0]
+    fault: dict[str, object] = {"kind": "stale", "sessions": -5}
+    assert ask(market, at_us, ADJUSTED, symbol, fault) == ask(market, at_us, ADJUSTED, symbol)
 
 
 def test_adjusted_returns_of_real_prices_are_the_vendor_s_own(shared_data: Path) -> None:

@@ -65,7 +65,8 @@ def no_such_function(function: str) -> dict[str, str]:
 def artificial_quotes() -> dict[str, object]:
     """Return what a key without entitlement gets from REALTIME_BULK_QUOTES: rows that look real and are not.
 
-    The three rows are for names nobody asked about, with prices that no market served; the symbols are the recorded ones.
+    The three rows come whatever was asked, with the recorded body's symbols and prices that no market served: a reader
+    that looks at the symbol alone takes them for true where it asked for one of the three.
     """
     fields = ("open", "high", "low", "close", "volume", "previous_close", "change", "change_percent")
     values = ("100.0", "101.5", "99.5", "101.0", "1000000", "100.0", "1.0", "1.0")

@@ -167,13 +167,13 @@ class AlphaVantage:
         if true and key in self._cache:
             self._cache.move_to_end(key)
             return _series_response(self._cache[key], as_csv=as_csv)
-        late = 0 if stale is None else int(stale.number("sessions", 1))
+        late = 0 if stale is None else max(0, int(stale.number("sessions", 1)))
         full, with_running = asked.full(), partial is not None
         rows = series.served_rows(self._market, asked.symbol, at_us, full=full, partial=with_running, stale=late)
         if rows is None:
             return _ok(bodies.invalid_call(asked.function))
         if bad is not None:
-            name, back = str(bad.options.get("field", "close")), int(bad.number("sessions_ago", 0))
+            name, back = str(bad.options.get("field", "close")), max(0, int(bad.number("sessions_ago", 0)))
             rows = series.with_field(rows, name, bad.number("value", 0.0), back)
         if as_csv:
             body = series.series_csv(asked.function, rows)
@@ -238,7 +238,7 @@ def _series_response(body: bytes, *, as_csv: bool) -> Response:
 def _spoiled(response: Response, fault: Fault) -> Response:
     match fault.kind:
         case "slow_drip":
-            return replace(response, drip_s=fault.number("seconds", 10.0))
+            return replace(response, drip_s=max(0.0, fault.number("seconds", 10.0)))
         case "cut_body":
             return replace(response, cut=True)
     return replace(response, body=response.body[: len(response.body) // 2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -85,7 +86,7 @@ class Faults:
 
     def _check(self, key: str, value: object) -> None:
         if key in _NUMBERS:
-            if not isinstance(value, int | float) or isinstance(value, bool):
+            if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
                 raise ValueError(f"{key} is a number, not {value!r}")
         elif not isinstance(value, str | int):
             raise ValueError(f"{key} is a text, not {value!r}")

@@ -12,11 +12,12 @@ from bar_fly_simulators.control.http_server import HttpServer, Request, Response
 
 @dataclass(slots=True)
 class Control:
-    """What two simulators in one process share besides the market: the clock, the faults, the counters."""
+    """What two simulators in one process share besides the market: the clock, the faults, the counters, the names."""
 
     clock: SimulatedClock
     faults: Faults = field(default_factory=Faults)
     counters: Counters = field(default_factory=Counters)
+    symbols: tuple[str, ...] = ()
 
     async def answer(self, request: Request) -> Response:
         """Answer one request to the control port; every refusal is a 4xx with its reason."""
@@ -42,34 +43,28 @@ class Control:
                 self._move(posted)
             at_us = self.clock.now_us()
             return _json({"at": new_york(at_us).isoformat(), "at_us": at_us, "speed": self.clock.speed})
+        if path == "/symbols" and posted is None:
+            return _json({"symbols": list(self.symbols)})
         if path == "/counters" and posted is None:
             return _json(self.counters.shown())
         if path == "/faults":
             if posted is not None:
                 self._fault(posted)
             return _json({"faults": self.faults.shown(), "kinds": self.faults.kinds()})
-        return _json({"error": "GET /clock, POST /clock, GET /counters, GET /faults, POST /faults"}, 404)
+        return _json({"error": "GET /clock, POST /clock, GET /symbols, GET /counters, GET /faults, POST /faults"}, 404)
 
     def _move(self, posted: dict[str, object]) -> None:
-        unknown = set(posted) - {"at", "at_us", "advance_s", "speed"}
-        if unknown or not posted:
-            raise ValueError('give {"at": "2021-04-21T09:45"}, {"at_us": N}, {"advance_s": 60} or {"speed": 0}')
         match posted:
-            case {"at": str(text)}:
+            case {"at": str(text), **rest} if not rest:
                 self.clock.set(parse_at(text))
-            case {"at_us": int(at_us)}:
+            case {"at_us": int(at_us), **rest} if not rest:
                 self.clock.set(at_us)
-            case {"advance_s": int() | float() as seconds}:
+            case {"advance_s": int() | float() as seconds, **rest} if not rest:
                 self.clock.advance(seconds)
-            case {"speed": _}:
-                pass
+            case {"speed": int() | float() as speed, **rest} if not rest:
+                self.clock.set_speed(speed)
             case _:
-                raise ValueError(f"the clock does not read {posted}")
-        match posted:
-            case {"speed": int() | float() as speed}:
-                self.clock.set_speed(float(speed))
-            case {"speed": other}:
-                raise ValueError(f"speed is a number, not {other!r}")
+                raise ValueError('give {"at": "2021-04-21T09:45"}, {"at_us": N}, {"advance_s": 60} or {"speed": 0}')
 
     def _fault(self, posted: dict[str, object]) -> None:
         if posted.get("clear") is True:

@@ -43,7 +43,7 @@ def run_simulator(options: argparse.Namespace, start: Start) -> int:
     try:
         market = load_market(options.market)
         clock = clock_from(options, market.sessions)
-        asyncio.run(_run(options, market, Control(clock), start))
+        asyncio.run(_run(options, market, Control(clock, symbols=market.symbols), start))
     except (ValueError, OSError) as error:
         sys.stderr.write(f"simulator not started: {error}\n")
         return 2

@@ -83,6 +83,11 @@ def _home_flag(argv: Sequence[str]) -> Path | None:
     return None
 
 
+def _set_flags(argv: Sequence[str]) -> dict[str, object]:
+    pairs = (word.removeprefix("--set=").partition("=") for word in argv)
+    return {key.strip(): value.strip() for key, _, value in pairs if value.strip()}
+
+
 def _home(argv: Sequence[str]) -> Path:
     from bar_fly_trading.settings import find_home
 
@@ -96,7 +101,7 @@ def _redacted(text: str, argv: Sequence[str]) -> str:
 
     if not text:
         return text
-    for secret in known_secrets(_home_flag(argv), os.environ):
+    for secret in known_secrets(_home_flag(argv), os.environ, _set_flags(argv)):
         for form in (secret, quote(secret, safe=""), quote_plus(secret)):
             text = text.replace(form, MASK)
     return text

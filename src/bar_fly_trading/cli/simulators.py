@@ -19,7 +19,7 @@ ControlPort = Annotated[int, typer.Option(help="Port of the control door (JSON: 
 Cash = Annotated[str, typer.Option(help="Cash of the simulated account in USD.")]
 Account = Annotated[str, typer.Option(help="Name of the simulated account.")]
 State = Annotated[Path | None, typer.Option(help="File that keeps the account over restarts.")]
-Tier = Annotated[str, typer.Option(help="Rate limit of the key: free, 75, 150, 300, 600 or 1200 calls a minute.")]
+Tier = Annotated[str, typer.Option(help="Rate limit: free, 75, 150, 300, 600, 1200 or unlimited.")]
 
 
 def _become(module: str, flags: dict[str, object]) -> None:
@@ -64,7 +64,7 @@ def alpha_vantage_sim(
     at: At = "",
     speed: Speed = 1.0,
     control_port: ControlPort = 0,
-    tier: Tier = "75",
+    tier: Tier = "unlimited",
 ) -> None:
     """Start a simulated Alpha Vantage server (set data.alpha_vantage_url to it)."""
     _become(
@@ -83,13 +83,13 @@ def simulate(
     cash: Cash = "100000",
     account: Account = "DUS000001",
     state: State = None,
-    tier: Tier = "75",
+    tier: Tier = "unlimited",
 ) -> None:
     """Start both simulated servers on one clock and one market."""
     _become(
         "simulate",
         {
-            "gateway-port": gateway_port,
+            "port": gateway_port,
             "alpha-vantage-port": alpha_vantage_port,
             "market": market,
             "at": at,

@@ -37,7 +37,9 @@ def _price_rules() -> list[tuple[str, pl.Expr, pl.Expr]]:
     span = pl.format("low {} high {}", "low", "high")
     rules.append(("high is below low", pl.col("high") < pl.col("low"), span))
     for name in ("open", "close"):
-        outside = ((pl.col(name) < low) | (pl.col(name) > high)) & (pl.col("high") >= pl.col("low"))
+        outside = (pl.col(name) < low) | (pl.col(name) > high)
+        # Where a price is absurd itself or the range is none, that is the fault, and this would repeat it.
+        outside &= (pl.col("high") >= pl.col("low")) & pl.col(name).is_between(0, PRICE_USD_BELOW, closed="none")
         rules.append((f"{name} is outside the day's range", outside, pl.format(f"{name} {{}}, {{}}", name, span)))
     return rules
 

@@ -135,7 +135,7 @@ class Journal:
             query = query.where(RECORDS.c.kind.in_(sorted(kinds)))
         if session is not None:
             query = query.where(RECORDS.c.session == session.isoformat())
-        with self._errors(), self._engine.connect() as connection:
+        with self._errors(), self._reading() as connection:
             return tuple(
                 JournalRecord(
                     r.seq, r.kind, r.schema, r.at, r.recorded_at, r.run_id, json.loads(r.payload), r.prev_hash, r.hash
@@ -158,7 +158,7 @@ class Journal:
             query = query.where(INTENTS.c.state.in_(sorted(s.value for s in states)))
         if modes is not None:
             query = query.where(INTENTS.c.mode.in_(sorted(m.value for m in modes)))
-        with self._errors(), self._engine.connect() as connection:
+        with self._errors(), self._reading() as connection:
             return tuple(
                 IntentRow(
                     r.intent_key,
@@ -176,7 +176,7 @@ class Journal:
 
     def _revision(self) -> str | None:
         """Return the stored schema revision, None for a new file; FixSettings where a newer program wrote it."""
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             tables = sa.inspect(connection).get_table_names()
             if "alembic_version" not in tables:
                 if tables:
@@ -193,6 +193,9 @@ class Journal:
                 way_out="Install the newer release; the journal was not touched.",
             )
         return None if revision is None else str(revision)
+
+    def _reading(self) -> sa.Connection:
+        return self._engine.connect().execution_options(reading=True)
 
     def _upgrade(self) -> None:
         from alembic import command
@@ -258,7 +261,8 @@ def _engine(path: Path, *, read_only: bool) -> sa.Engine:
         cursor.close()
 
     def on_begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+        reading = read_only or connection.get_execution_options().get("reading", False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     sa.event.listen(engine, "connect", on_connect)
     sa.event.listen(engine, "begin", on_begin)

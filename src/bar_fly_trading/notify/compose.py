@@ -119,6 +119,7 @@ def signal_mail(
 ) -> MailMessage:
     """Make the mail of one signal and what the morning decided about it.
 
+    One mail a signal, mode and morning (a second where the account, unread at first, was read later).
     `verdict`: the order meant, or the refusal with its rule. `outcome`: what became of the order so far (paper).
     """
     signal, mode, session = ranked.signal, verdict.mode, verdict.session
@@ -144,7 +145,9 @@ def signal_mail(
         blocks=(_signal_facts(ranked), order, _rank(ranked), *_books(books)),
         footer=_footer(session),
     )
-    key = "|".join((mode.value, signal.strategy, signal.instrument_id, signal.side.value, signal.purpose.value))
+    # A morning that could not read the account and one that later could are two pieces of news about one signal.
+    read = "read" if books.account is not None else "not read"
+    key = "|".join((mode.value, signal.strategy, signal.instrument_id, signal.side.value, signal.purpose.value, read))
     return _mail("signal", f"[bft {mode.value}] {subject} ({signal.strategy})", session, key, letter)
 
 
@@ -335,7 +338,8 @@ def failure_mail(failure: Failure) -> MailMessage:
         blocks=tuple(blocks),
         footer=_footer(failure.session),
     )
-    subject = f"[bft {'LESS' if failure.exit_code == DoneLess.exit_code else 'FAILED'}] {failure.stage} {failure.session.isoformat()}: {failure.cause}"
+    word = "LESS" if failure.exit_code == DoneLess.exit_code else "FAILED"
+    subject = f"[bft {word}] {failure.stage} {failure.session.isoformat()}: {failure.cause}"
     return _mail("failure", subject, failure.session, f"{failure.stage}|{failure.run_id}", letter)
 
 

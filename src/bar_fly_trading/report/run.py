@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from decimal import Decimal
 from typing import Any
 
 BASIS_POINTS = 10_000
+# Reasons that differ in their numbers alone are counted together.
+_NUMBERS = re.compile(r"\d[\d.,-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +219,7 @@ def build_report(
         evening = evenings.get(date.fromisoformat(plan["signal_session"])) if plan else None
         rows.append(_session_row(day, evening, plan, finishes.get(day), closes.get(day), fills))
     models = [e["model_id"] for _, e in sorted(evenings.items()) if e["model_id"]]
-    excluded = Counter(reason for e in evenings.values() for _, reason in e["excluded"])
+    excluded = Counter(_NUMBERS.sub("N", reason) for e in evenings.values() for _, reason in e["excluded"])
     return RunReport(
         title=title,
         first=days[0] if days else None,

@@ -74,7 +74,9 @@ class Data(Section):
         description="file of symbols, one a line, beside `symbols`; relative to the home",
         json_schema_extra=PLACE,
     )
-    min_history_sessions: Count = Field(default=200, description="sessions a symbol needs before it is used")
+    min_history_sessions: Count = Field(
+        default=22, description="sessions a symbol needs before it is used: two 20-day bands, and a 20-day return"
+    )
 
 
 class Gateway(Section):

@@ -98,8 +98,10 @@ def resolve(home: Path | None, overrides: Mapping[str, object], environ: Mapping
     return Resolved(settings, where, home_source, tuple(sorted(layers.sources.items())), tuple(layers.warnings))
 
 
-def known_secrets(home: Path | None, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Return every secret found in the files and the environment, longest first, however wrong the settings are else.
+def known_secrets(
+    home: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object] | None = None
+) -> tuple[str, ...]:
+    """Return every secret found in any source, longest first, however wrong the settings are else.
 
     For masking alone; what cannot be read is left out.
     """
@@ -110,6 +112,7 @@ def known_secrets(home: Path | None, environ: Mapping[str, str]) -> tuple[str, .
         found |= _secrets_of(lambda layers: take_env_file(where.env_file, layers))
     found |= _secrets_of(lambda layers: take_env_file(Path.cwd() / ".env", layers))
     found |= _secrets_of(lambda layers: take_environment(environ, layers))
+    found |= {str(value) for key, value in (overrides or {}).items() if key in names() and names()[key].secret}
     return tuple(sorted((s for s in found if len(s) >= SECRET_LENGTH_MIN), key=lambda s: (-len(s), s)))
 
 

@@ -8,6 +8,7 @@ where the Gateway itself said so (docs/decisions/0006-what-ib-async-says-is-a-hi
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,10 @@ from bar_fly_trading.trading.plan import OrderIntent
 from bar_fly_trading.venues.venue import PRICE_PLACES
 
 T = TypeVar("T")
+
+# ib_async would print its own words through logging's last resort; what matters of them reaches the operator by our errors.
+logging.getLogger("ib_async").addHandler(logging.NullHandler())
+logging.getLogger("ib_async").propagate = False
 
 PAPER_ACCOUNT_PREFIX = "DU"
 BID_TICKS, ASK_TICKS = frozenset({1, 66}), frozenset({2, 67})

@@ -56,6 +56,10 @@ class ImportReport:
         return self.rows_new + self.rows_corrected
 
 
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 class FilesRefused(FixInput):
     """Some files were refused whole; `report` says what was taken of the others."""
 
@@ -63,8 +67,8 @@ class FilesRefused(FixInput):
         """List every fault of every refused file (the first thousand in words, the rest as a count)."""
         lines = [str(fault) for _, faults in report.refused for fault in faults]
         more = [f"... and {len(lines) - _FAULTS_SHOWN} more faults."] if len(lines) > _FAULTS_SHOWN else []
-        taken = f"{len(report.files)} other files were imported." if report.files else "Nothing was imported."
-        head = f"{len(report.refused)} files refused, {len(lines)} faults. {taken}"
+        taken = f"{_count(len(report.files), 'other file')} imported." if report.files else "Nothing was imported."
+        head = f"{_count(len(report.refused), 'file')} refused, {_count(len(lines), 'fault')}. {taken}"
         super().__init__(
             "\n".join([head, *lines[:_FAULTS_SHOWN], *more]),
             way_out="Correct the files, then import them again; what is stored already is skipped.",
