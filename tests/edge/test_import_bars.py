@@ -207,3 +207,14 @@ def test_the_real_prices_import_whole(tmp_path: Path, shared_data: Path) -> None
     assert bars["session"].max() == date(2021, 4, 20)
     assert bars.height == 1_690_852 - 503
     assert import_bars([path], store, CALENDAR, recorded_at_us=NOW_US).rows_added == 0
+
+
+def test_a_file_that_is_wrong_everywhere_is_told_in_bounded_words(tmp_path: Path) -> None:
+    """Twenty thousand faulty rows give ten thousand faults and their count by rule, and the message a thousand lines."""
+    rows = "".join(f"S{i},2021-04-19,0,1,0.5,1,1,1,0,1\n" for i in range(20_000))
+    with pytest.raises(FilesRefused) as caught:
+        import_bars([write(tmp_path / "x.csv", rows)], Store(tmp_path / "s"), CALENDAR, recorded_at_us=NOW_US)
+    faults = caught.value.report.refused[0][1]
+    assert len(faults) == 10_001
+    assert "20000 faults in all: open is not between" in str(faults[-1])
+    assert len(str(caught.value).splitlines()) < 1010

@@ -174,10 +174,15 @@ def test_a_bar_received_live_is_known_at_receipt_and_an_older_one_by_the_rule(de
     assert late.read("bars").tail(1)["known_at"].to_list() == [backfill_known_us(CALENDAR, TUE)]
 
 
-@pytest.mark.parametrize("wall", [f"{WED}T12:00", "2026-11-20T18:00"])
-def test_the_bar_of_a_running_session_is_not_stored(demo: Simulator, tmp_path: Path, wall: str) -> None:
+@pytest.mark.parametrize(
+    ("wall", "simulated_at"),
+    [(f"{WED}T12:00", f"{WED}T12:00"), ("2026-11-20T18:00", f"{WED}T12:00"), (f"{WED}T15:59", f"{WED}T18:00")],
+)
+def test_the_bar_of_a_running_session_is_not_stored(
+    demo: Simulator, tmp_path: Path, wall: str, simulated_at: str
+) -> None:
     """A bar served at noon is left out and counted, by the clock and, where that runs ahead, by the vendor's own time."""
-    demo.at(f"{WED}T12:00")
+    demo.at(simulated_at)
     demo.post("/faults", {"kind": "partial_bar"})
     store = Store(tmp_path)
     report = pulled(store, demo, ["AAPL"], TUE, now_us=lambda: at_us(wall))

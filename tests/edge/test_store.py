@@ -152,6 +152,22 @@ def test_a_damaged_file_stops_the_reading_and_is_named(
         store.read("bars")
 
 
+@pytest.mark.parametrize("read_before", [True, False])
+def test_a_flipped_bit_anywhere_in_a_segment_is_found(tmp_path: Path, read_before: bool) -> None:
+    """One bit turned at every seventh byte, one at a time: each is damage, also where Parquet would read on; undone: whole."""
+    store, _, _ = filled(tmp_path)
+    victim = max(tmp_path.glob("segments/bars/*.parquet"))
+    data = victim.read_bytes()
+    for position in range(0, len(data), 7):
+        if read_before:
+            store.read("bars")
+        victim.write_bytes(data[:position] + bytes([data[position] ^ 4]) + data[position + 1 :])
+        with pytest.raises(StoreDamaged, match=victim.name):
+            store.read("bars")
+        victim.write_bytes(data)
+    assert store.read("bars").height == 3
+
+
 @pytest.mark.parametrize("content", [None, b"", b"000001", b"\xff\xfe", b"000007-0123456789abcdef\n"])
 def test_a_lost_or_altered_current_is_damage_and_not_emptiness(tmp_path: Path, content: bytes | None) -> None:
     """CURRENT missing, empty, cut, not text or naming a manifest that is not there stops every use of the store."""

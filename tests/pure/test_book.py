@@ -47,7 +47,7 @@ def test_buying_and_selling_moves_cash_and_profit() -> None:
     book = build_book(fills, mode=Mode.SHADOW, session=day(2))
     assert book.holdings() == (Holding("s", "us:X", "X", 5, day(0), D("105.000000")),)
     assert book.cash_usd == -1000 - 1100 + 1800 - 3
-    assert (book.realised_usd, book.commissions_usd) == (225 - 3, 3)
+    assert (book.realised_usd, book.commissions_usd) == (D(225 - 3), D(3))
     assert book.unrealised_usd({"us:X": D(100)}) == -25
     assert book.total_usd({"us:X": D(100)}) == book.realised_usd - 25
 
@@ -71,7 +71,7 @@ def test_an_execution_counts_once_at_its_highest_revision() -> None:
     priced = replace(corrected, execution=replace(corrected.execution, commission_usd=D(2)))
     for fills in ([first, first, corrected, priced], [priced, corrected, first]):
         book = build_book(fills, mode=Mode.SHADOW, session=day(0))
-        assert (book.quantity_of("s", "us:X"), book.cash_usd) == (9, -902)
+        assert (book.quantity_of("s", "us:X"), book.cash_usd) == (9, D(-902))
 
 
 def test_a_split_changes_shares_and_not_worth() -> None:
@@ -85,7 +85,7 @@ def test_a_split_changes_shares_and_not_worth() -> None:
     paid = build_book(
         fills, mode=Mode.SHADOW, session=day(2), splits=splits, dividends=[Dividend("us:X", day(2), D("0.5"))]
     )
-    assert (paid.dividends_usd, paid.cash_usd) == (20, -1001 + 20)
+    assert (paid.dividends_usd, paid.cash_usd) == (D(20), D(-1001 + 20))
 
 
 def test_a_reverse_split_pays_the_fraction_at_cost() -> None:
@@ -99,7 +99,8 @@ def test_a_reverse_split_pays_the_fraction_at_cost() -> None:
     gone = build_book(
         [fill(Side.BUY, 1, "100", 0)], mode=Mode.SHADOW, session=day(1), splits=[Split("us:X", day(1), D("0.1"))]
     )
-    assert (gone.positions, gone.cash_usd) == ((), -1)
+    assert gone.positions == ()
+    assert gone.cash_usd == -1
 
 
 def test_a_dividend_goes_to_who_held_at_the_close_before() -> None:

@@ -526,6 +526,25 @@ def test_a_connection_lost_in_the_middle_leaves_the_rest_for_a_later_run() -> No
     assert {t.key for t in first.tells if t.kind == "signal"} == {t.key for t in second.tells if t.kind == "signal"}
 
 
+@pytest.mark.parametrize("seen", ["working", "part"])
+def test_an_unknown_order_that_shows_itself_is_taken_back(seen: str) -> None:
+    """Evidence of an order whose send was unsure: it is cancelled, once, and ends; the next order goes after it."""
+    desk = Desk({f"us:{s}": quote(s) for s in ("AAPL", "IBM")})
+    desk.on_cancel = lambda key: [OrderUpdated(key, "cancelled", "by us")]
+
+    def answer(intent: OrderIntent) -> list[Event]:
+        if intent.symbol != "AAPL":
+            return [*working(intent), fill(intent)]
+        evidence = fill(intent, 3) if seen == "part" else OrderUpdated(intent.intent_key, "working", "")
+        return [SendReported(intent.intent_key, State.UNKNOWN, "no answer"), evidence]
+
+    desk.acknowledge = answer
+    paper_day(desk, ranked("AAPL", 1), ranked("IBM", 2))
+    assert {s.intent.symbol: s.state for s in desk.statuses()} == {"AAPL": State.CANCELLED, "IBM": State.FILLED}
+    assert [r.kind for r in desk.records].count("cancel") == 1
+    assert desk.finished[0].outcome is Outcome.DONE
+
+
 def test_late_and_corrected_executions_are_counted_once() -> None:
     """A repeat counts once, a correction replaces, a commission that comes later is added, a fill after the cancel is late."""
     desk = Desk({"us:AAPL": quote("AAPL")}, acknowledge=working, on_cancel=lambda k: [OrderUpdated(k, "cancelled", "")])
@@ -568,7 +587,7 @@ def test_a_run_killed_after_any_action_ends_the_same_or_unknown(performed: int, 
     """Killed after its n-th action and resumed, the day ends as if never killed, or with the order that was leaving UNKNOWN."""
     quotes = {"us:AAPL": quote("AAPL"), "us:IBM": quote("IBM")}
     given_ = morning(ranked("AAPL", 1), ranked("IBM", 2), mode=mode)
-    answer = {"acknowledge": lambda i: [*working(i), fill(i)], "fire_timers": False}
+    answer: dict[str, Any] = {"acknowledge": lambda i: [*working(i), fill(i)], "fire_timers": False}
     whole = Desk(quotes, **answer)
     whole.run(start(given_))
     killed = Desk(quotes, stop_after=performed, **answer)
@@ -608,7 +627,8 @@ def quotes_for(draw: st.DrawFn, symbol: str) -> Quote | None:
     )
     made = quote(symbol, str(bid), str(ask))
     if draw(st.integers(0, 7)) == 0:
-        made = replace(made, **{draw(st.sampled_from(["bid_usd", "ask_usd", "min_tick_usd"])): draw(odd_numbers)})
+        odd: dict[str, Any] = {draw(st.sampled_from(["bid_usd", "ask_usd", "min_tick_usd"])): draw(odd_numbers)}
+        made = replace(made, **odd)
     return replace(
         made,
         halted=draw(st.sampled_from([False, False, False, None, True])),

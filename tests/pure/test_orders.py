@@ -151,4 +151,4 @@ def test_an_intent_that_is_no_order_cannot_be_made() -> None:
     """No share, no price, or another intent's key: refused when it is made."""
     for changes in ({"quantity": 0}, {"limit_price_usd": Decimal(0)}, {"side": Side.SELL}):
         with pytest.raises(ValueError, match=r"X:|intent key"):
-            replace(intent(), **changes)  # type: ignore[arg-type]
+            replace(intent(), **changes)

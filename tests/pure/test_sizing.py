@@ -145,7 +145,7 @@ def test_ticks_and_the_far_touch() -> None:
     """Up and down to the grid, a price on it stays; BUY takes the ask, SELL the bid."""
     assert [to_tick(D("1.005"), D("0.01"), up=up) for up in (True, False)] == [D("1.01"), D("1.00")]
     assert to_tick(D("1.25"), D("0.05"), up=True) == to_tick(D("1.25"), D("0.05"), up=False) == D("1.25")
-    assert (far_touch_usd(Side.BUY, D(1), D(2)), far_touch_usd(Side.SELL, D(1), D(2))) == (2, 1)
+    assert (far_touch_usd(Side.BUY, D(1), D(2)), far_touch_usd(Side.SELL, D(1), D(2))) == (D(2), D(1))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -10,13 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bar_fly_simulators.clock import parse_at
+from bar_fly_simulators.clock import SimulatedClock, parse_at
+from bar_fly_simulators.control import Control
 from bar_fly_simulators.gateway import order_replies, replies, requests
 from bar_fly_simulators.gateway.fields import Cursor, execution_time, number
 from bar_fly_simulators.gateway.framing import FrameReader, MalformedMessage, encode_frame, split_fields
 from bar_fly_simulators.gateway.orders import Execution, Order, Position, Stock
 from bar_fly_simulators.gateway.place_order import place_order
 from bar_fly_simulators.gateway.server import negotiated
+from bar_fly_simulators.gateway.wire import Wire
 
 STOCK = Stock(265598, "AAPL", "AAPL", "Apple Inc", "Information Technology")
 AT_US = parse_at("2013-03-01T10:00")
@@ -180,6 +183,14 @@ def test_unset_numbers_are_none(text: str) -> None:
     assert Cursor([text]).decimal_or_none() is None
 
 
+@pytest.mark.parametrize("text", ["", "2147483647", "9223372036854775807", "-9223372036854775808"])
+def test_unset_integers_are_none(text: str) -> None:
+    """All spellings of an unset integer read as None; where one must be set they are malformed."""
+    assert Cursor([text]).integer_or_none() is None
+    with pytest.raises(MalformedMessage):
+        Cursor([text]).integer()
+
+
 @pytest.mark.parametrize("text", ["1_0", " 1", "1.0", "+1", "\u0661", "0x1", "1" * 30])
 def test_an_integer_is_nothing_else(text: str) -> None:
     """Only a minus and ASCII digits are an integer."""
@@ -213,6 +224,31 @@ def test_other_versions_are_refused(versions: str) -> None:
     """A client of other versions is refused, not misread."""
     with pytest.raises(MalformedMessage):
         negotiated(versions)
+
+
+@pytest.mark.parametrize("sizes", [[4096], [8192], [1000, 3096], [4096, 4096], [4000]])
+def test_no_burst_ends_on_the_clients_buffer(sizes: list[int]) -> None:
+    """The official client loses a burst of exactly k * 4096 bytes, so one is never sent, in one flush or in several."""
+
+    async def burst() -> int:
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            wire = Wire(reader, writer, Control(SimulatedClock(AT_US, 0)))
+            for size in sizes:
+                wire.send_raw(["x" * (size - 5)])
+                wire.flush()
+            await wire.close()
+
+        server = await asyncio.start_server(connected, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        received = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        server.close()
+        return len(received)
+
+    received = asyncio.run(burst())
+    assert received % 4096 != 0
+    assert received == sum(sizes) if sum(sizes) % 4096 else received > sum(sizes)
 
 
 def test_a_completed_order_says_when_and_how() -> None:

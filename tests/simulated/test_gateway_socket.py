@@ -473,9 +473,14 @@ def test_everything_survives_a_kill(tmp_path: Path) -> None:
     with Gateway(*flags) as running, Client(running.port, 7) as client:
         client.order(1, "10", "500.00", "filled")
         execution = client.until(11)
-        client.order(2, "10", "200.00", "open")
+        assert len(json.loads(state.read_text())["executions"]) == 1, "told before it was written down"
+        with running.fault("hold_fills"):
+            client.order(2, "10", "200.00", "open")
+            while client.until(3)[1] != "2":
+                pass
+            assert len(json.loads(state.read_text())["orders"]) == 2, "told before it was written down"
         status = client.until(3)
-        while status[2] != "Submitted":
+        while (status[1], status[2]) != ("2", "Submitted"):
             status = client.until(3)
         running.end(signal.SIGKILL)
     with Gateway(*flags) as running, Client(running.port, None) as client:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 MinutesOption = Annotated[float | None, typer.Option(help="Longest the training takes, everything included.")]
 StepsOption = Annotated[int | None, typer.Option(help="Optimizer steps instead of minutes; reproducible with --seed.")]
+# What a training gets where building the features has used the budget up.
+MINUTES_LEFT_MIN = 0.1
 SeedOption = Annotated[int, typer.Option(help="Seed of the weights and of the order of samples.")]
 ModelOption = Annotated[Path | None, typer.Option(help="Model folder to use instead of the active one.")]
 
@@ -39,6 +42,7 @@ def train(
     from bar_fly_trading.daily_pipeline.view import features_at, newest_session
     from bar_fly_trading.stockformer.registry import train_due
 
+    began_s = time.monotonic()
     found = resolved(home)
     with Terminal(quiet=json) as terminal, wiring.run(found, say=terminal, command="train") as parts:
         day = newest_session(parts) if as_of is None else parse_day(as_of)
@@ -47,12 +51,19 @@ def train(
                 f"no training is due at {day}: the active model is younger than {found.settings.training.every_days} days"
             )
             return
+        if train_if_due and find_spec("torch") is None:
+            terminal.line(
+                "no training: torch is not installed (pip install -r requirements/torch.txt); Bollinger needs none"
+            )
+            return
         budget = minutes if minutes is not None or steps is not None else found.settings.training.minutes
         features = features_at(parts, day)
         terminal.line(
             f"training on {features.rows} rows up to {day}" + (f", at most {budget:g} minutes" if budget else "")
         )
-        report = run_training(parts, terminal, features.read(), day, minutes=budget, steps=steps, seed=seed)
+        table = features.read()
+        left = None if budget is None else max(budget - (time.monotonic() - began_s) / 60, MINUTES_LEFT_MIN)
+        report = run_training(parts, terminal, table, day, minutes=left, steps=steps, seed=seed)
         _say_report(terminal, report, json=json)
 
 

@@ -17,11 +17,13 @@ from bar_fly_trading.data.views import load_instruments
 from bar_fly_trading.errors import CheckGateway, CheckVendor, DecideParked, DoneUnread, FixData, FixSettings
 from bar_fly_trading.facts.account import AccountSnapshot
 from bar_fly_trading.facts.sessions import evening_us
+from bar_fly_trading.files import sha256_bytes
 from bar_fly_trading.notify.compose import Books, DaySummary, OrderLine, summary_mail
+from bar_fly_trading.notify.message import MailMessage
 from bar_fly_trading.reconcile import Reconciliation, difference_payload, reconcile
 from bar_fly_trading.trading.book import Book
 from bar_fly_trading.trading.orders import MAY_BE_AT_BROKER, Mode, order_ref
-from bar_fly_trading.trading.plan import IntentStatus, Rejection, plain
+from bar_fly_trading.trading.plan import IntentStatus, Rejection, canonical_bytes, plain
 from bar_fly_trading.trading.reading import read_rejection, read_status
 
 CLOSE_KIND = "close"
@@ -131,7 +133,8 @@ async def close(parts: Parts, as_of: date, mails: Mails) -> Closed:
         "differences": list(differences),
     }
     parts.journal.append(CLOSE_KIND, payload, at_us=parts.clock.now_us())
-    mails.queue(_summary(parts, as_of, books, marks, before, account, unread, differences))
+    key = sha256_bytes(canonical_bytes(payload))[:16]  # a second close that finds something else is told again
+    mails.queue(_summary(parts, as_of, books, marks, before, account, unread, differences, key))
     totals = tuple((mode.value, book.total_usd(marks)) for mode, book in sorted(books.items()))
     return Closed(as_of, differences, totals, unread)
 
@@ -232,7 +235,8 @@ def _summary(
     account: AccountSnapshot | None,
     unread: str,
     differences: tuple[str, ...],
-) -> Any:
+    key: str,
+) -> MailMessage:
     statuses = [read_status(r.payload, r.state) for r in parts.journal.intents(session=as_of)]
     shadow = books[Mode.SHADOW]
     return summary_mail(
@@ -244,5 +248,6 @@ def _summary(
             pnl_usd=None if account is None else account.daily_pnl_usd,
             shadow_pnl_usd=shadow.day_usd(before, marks),
             differences=differences,
-        )
+        ),
+        key=key,
     )

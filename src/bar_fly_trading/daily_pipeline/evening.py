@@ -8,14 +8,15 @@ from pathlib import Path
 
 from bar_fly_trading.daily_pipeline.books import build_books, holdings_by_mode
 from bar_fly_trading.daily_pipeline.parts import Parts
-from bar_fly_trading.daily_pipeline.records import EVENING_KIND, Evening, newest_evening
+from bar_fly_trading.daily_pipeline.records import EVENING_KIND, SOURCE_KIND, Evening, newest_evening
 from bar_fly_trading.daily_pipeline.telling import Mails
-from bar_fly_trading.daily_pipeline.view import features_at, market_view
+from bar_fly_trading.daily_pipeline.view import content_sha256, features_at, market_view
 from bar_fly_trading.day import RankRules, rank
 from bar_fly_trading.errors import CheckVendor, DoneLess, FixData
 from bar_fly_trading.facts.sessions import evening_us
 from bar_fly_trading.files import publish_bytes
 from bar_fly_trading.notify.compose import ranked_list_mail
+from bar_fly_trading.strategies.exits import unjudged
 from bar_fly_trading.trading.signal_ranker import to_csv
 
 
@@ -42,10 +43,13 @@ async def evening(parts: Parts, as_of: date, mails: Mails, *, pull: bool, model:
     view, sectors, _, model_id = market_view(parts, features, as_of, holdings, model)
     decided = rank(view, parts.strategies, holdings, RankRules(parts.combinations, parts.ranking, sectors))
     notes += [f"{name} says nothing: there are no predictions (train a model: bft train)" for name in decided.unspoken]
+    notes += [
+        f"the exits of {held.quantity} {held.symbol} held by {held.strategy} cannot be judged: {why}"
+        for held, why in unjudged(view, holdings)
+    ]
     done = Evening(
         session=as_of,
-        store_version=features.store_version,
-        features_key=features.key,
+        features_sha256=content_sha256(view.features),
         model_id=model_id,
         settings_hash=parts.settings_hash,
         ranked=decided.ranked,
@@ -60,6 +64,13 @@ async def evening(parts: Parts, as_of: date, mails: Mails, *, pull: bool, model:
     if earlier is not None and earlier.evening_id() == done.evening_id():
         reused.append("evening")
     else:
+        source = {
+            "session": as_of.isoformat(),
+            "evening_id": done.evening_id(),
+            "store_version": features.store_version,
+            "features_key": features.key,
+        }
+        parts.journal.append(SOURCE_KIND, source, at_us=parts.clock.now_us())
         parts.journal.append(EVENING_KIND, done.payload(), at_us=parts.clock.now_us())
     mails.queue(ranked_list_mail(as_of, done.ranked, excluded=done.excluded, notes=notes, key=done.evening_id()[:16]))
     return EveningDone(done, signals_file, tuple(reused), tuple(notes))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -21,11 +21,10 @@ from bar_fly_trading.errors import CheckGateway, DecideParked, DoneUnread, FixDa
 from bar_fly_trading.facts.sessions import evening_us, new_york_date, new_york_datetime
 from bar_fly_trading.trading.book import Book
 from bar_fly_trading.trading.orders import MAY_BE_AT_BROKER, Mode
-from bar_fly_trading.trading.plan import IntentStatus, RankedSignal
+from bar_fly_trading.trading.plan import IntentStatus
 from bar_fly_trading.trading.reading import read_status
 
 BIND_KIND = "bind"
-REFUSED_TAG = "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +144,6 @@ def _standing(parts: Parts, as_of: date) -> tuple[IntentStatus, ...]:
     return (*_statuses(parts, as_of), *(read_status(r.payload, r.state) for r in earlier))
 
 
-def _refusals_ranked(found: Evening) -> Iterable[RankedSignal]:
-    """Carry what a combination refused into the plan, so that it ends there as a rejection with its reason."""
-    for r in found.refused:
-        words = f"{r.combination} asks for {r.limit}, observed {r.observed}: {r.reason}"
-        yield RankedSignal(r.signal, 0, REFUSED_TAG, words, 0.0, (), "", None)
-
-
 def _morning(parts: Parts, as_of: date, found: Evening) -> Morning:
     known_by_us = parts.calendar.session(as_of).open_us
     books = build_books(parts.journal, parts.store, as_of, known_by_us)
@@ -163,7 +155,8 @@ def _morning(parts: Parts, as_of: date, found: Evening) -> Morning:
         signal_session=found.session,
         evening_id=found.evening_id(),
         settings_hash=parts.settings_hash,
-        ranked=(*found.ranked, *_refusals_ranked(found)),
+        ranked=found.ranked,
+        refused=found.refused,
         limits=parts.limits,
         modes=parts.modes,
         sizing_default=parts.sizing,

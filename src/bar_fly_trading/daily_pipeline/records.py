@@ -14,15 +14,19 @@ from bar_fly_trading.trading.reading import read_ranked, read_signal
 from bar_fly_trading.trading.signal_combination import CombinationRefusal
 
 EVENING_KIND = "evening"
+# Where an evening's inputs lay: the store's version carries the time of its import, so it is no part of the decision.
+SOURCE_KIND = "evening_source"
 
 
 @dataclass(frozen=True, slots=True)
 class Evening:
-    """One complete evening: the ranked signals of `session`, and everything that made them, by id."""
+    """One complete evening: the ranked signals of `session`, and everything that made them, by content.
+
+    `features_sha256`: of every value the strategies saw; equal prices give it wherever and whenever they were imported.
+    """
 
     session: date
-    store_version: str
-    features_key: str
+    features_sha256: str
     model_id: str | None
     settings_hash: str
     ranked: tuple[RankedSignal, ...]
@@ -43,8 +47,7 @@ def read_evening(payload: Mapping[str, Any]) -> Evening:
     """Read an evening back; KeyError or ValueError where the payload is none."""
     return Evening(
         session=date.fromisoformat(payload["session"]),
-        store_version=payload["store_version"],
-        features_key=payload["features_key"],
+        features_sha256=payload["features_sha256"],
         model_id=payload["model_id"],
         settings_hash=payload["settings_hash"],
         ranked=tuple(read_ranked(r) for r in payload["ranked"]),

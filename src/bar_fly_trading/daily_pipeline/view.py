@@ -86,7 +86,7 @@ def features_at(parts: Parts, as_of: date) -> Features:
     table = build(good, parts.store.read("spells", known_by_us=known_by_us).select("instrument_id", "symbol", "start"))
     del good
     publish_with(excluded_path, _excluded_frame(excluded).write_parquet)
-    publish_with(path, table.write_parquet)
+    publish_with(path, lambda temp: table.write_parquet(temp, compression="lz4"))
     _prune(parts.home.features, keep=path)
     return Features(path, key, version, excluded, False, table.height)
 
@@ -149,6 +149,19 @@ def predictions_at(
     written = prediction_files.write_files(table, parts.home.predictions)
     parts.say.line(f"{table.height} predictions by model {checkpoint.card.model_id}: {written[-1].parent}")
     return table, checkpoint.card.model_id
+
+
+def content_sha256(table: pl.DataFrame) -> str:
+    """Return the sha256 of a table's names, types and values; equal tables have an equal one, however they were made."""
+    digest = hashlib.sha256()
+    for column in table.iter_columns():
+        digest.update(f"{column.name} {column.dtype} {len(column)}\n".encode())
+        digest.update(column.is_null().to_numpy().tobytes())
+        if column.dtype == pl.String:
+            digest.update("\0".join(column.fill_null("")).encode())
+        else:
+            digest.update(column.to_physical().fill_null(0).to_numpy().tobytes())
+    return digest.hexdigest()
 
 
 def market_view(

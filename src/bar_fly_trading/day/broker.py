@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bar_fly_trading.day.events import Action, Cancel, DayState, SendReported, StartTimer, Tell
+from bar_fly_trading.day.events import Action, Cancel, DayState, Phase, SendReported, StartTimer, Tell
 from bar_fly_trading.day.orders import (
     OPEN,
     Step,
@@ -117,12 +117,7 @@ def order_updated(state: DayState, key: str, status_word: str, detail: str) -> S
         and status.state not in {State.NOT_SENT, State.APPROVED, State.AWAITING}
     ):
         state, actions = move(state, key, end, detail=detail, tell=True)
-    elif (
-        status_word == "working"
-        and status.state is State.UNKNOWN
-        and key not in state.cancelling
-        and state.lost is None
-    ):
+    elif status_word == "working" and status.state is State.UNKNOWN and _may_take_back(state, key):
         # Its fate is known again, but its place in the day is gone: take it back.
         state, actions = move(state, key, State.WORKING, detail=detail)
         state, more = cancel_rest(state, key, "seen working after its fate was unknown")
@@ -149,8 +144,16 @@ def executed(state: DayState, execution: Execution) -> Step:
     actions: tuple[Action, ...] = (fill_record(status.intent, execution, changes),)
     if counted.state is not State.PARTIAL and counted.filled_quantity != status.filled_quantity:
         actions = (*actions, order_tell(state.intents[key]))
-    state, more = advance(state)
+    if status.state is State.UNKNOWN and counted.state is State.PARTIAL and _may_take_back(state, key):
+        state, more = cancel_rest(state, key, "seen filled in part after its fate was unknown")
+    else:
+        state, more = advance(state)
     return state, (*actions, *more)
+
+
+def _may_take_back(state: DayState, key: str) -> bool:
+    """Tell whether an order that was unknown can still be cancelled by this run: connected, not over, not asked before."""
+    return state.phase is Phase.ORDERS and state.lost is None and key not in state.cancelling
 
 
 def _in_journal(state: DayState, execution: Execution) -> bool:

@@ -23,7 +23,7 @@ from bar_fly_trading.trading.book import fill_record
 from bar_fly_trading.trading.checks import QUOTE_CHECKS, first_failure
 from bar_fly_trading.trading.costs import far_touch_usd
 from bar_fly_trading.trading.desk import Candidate, Desk, Failure
-from bar_fly_trading.trading.orders import Execution, IntentChange, Mode, Record, State
+from bar_fly_trading.trading.orders import MAY_BE_AT_BROKER, Execution, IntentChange, Mode, Record, State
 from bar_fly_trading.trading.plan import IntentStatus, OrderIntent, RankedSignal, plain
 from bar_fly_trading.trading.sizing import limit_price
 
@@ -60,7 +60,7 @@ def advance(state: DayState) -> Step:
 def _finish(state: DayState) -> Step:
     outcome, detail = Outcome.DONE, ""
     left = paper_left(state)
-    unknown = [key for key, status in state.intents.items() if status.state in UNKNOWN_STATES]
+    unknown = [key for key, status in state.intents.items() if status.state in MAY_BE_AT_BROKER]
     if unknown:
         outcome = Outcome.ORDERS_UNKNOWN
         detail = f"{len(unknown)} orders may be at the broker; run bft reconcile"
@@ -115,14 +115,17 @@ def settle(state: DayState, key: str) -> DayState:
 
 
 def session_of(state: DayState) -> str:
+    """Return the day's session as text."""
     return state.morning.session.isoformat()
 
 
 def fill_timer(key: str) -> str:
+    """Name the timer of an order's wait for its fill."""
     return f"fill:{key}"
 
 
 def cancel_timer(key: str) -> str:
+    """Name the timer of a cancellation's wait for its confirmation."""
     return f"cancel:{key}"
 
 

@@ -93,12 +93,9 @@ class Conversation:
         place = f"{route.host}:{route.port} ({addresses})"
         step = "connect"
         try:
-            context = ssl.create_default_context()
-            if route.ca_file is not None:
-                context.load_verify_locations(route.ca_file)
             if route.security == "tls":
                 smtp: smtplib.SMTP = smtplib.SMTP_SSL(
-                    route.host, route.port, local_hostname=name, timeout=route.timeout_s, context=context
+                    route.host, route.port, local_hostname=name, timeout=route.timeout_s, context=_trust(route)
                 )
             else:
                 smtp = smtplib.SMTP(route.host, route.port, local_hostname=name, timeout=route.timeout_s)
@@ -109,7 +106,7 @@ class Conversation:
             smtp.ehlo_or_helo_if_needed()
             if route.security == "starttls":
                 step = "TLS"
-                self._start_tls(smtp, context, route.host)
+                self._start_tls(smtp, _trust(route), route.host)
         except ssl.SSLError as error:
             raise self._fail("TLS", _tls_reason(error, route)) from error
         except (OSError, smtplib.SMTPException) as error:
@@ -195,6 +192,13 @@ def _tls_reason(error: ssl.SSLError, route: MailRoute) -> str:
 def _cipher(smtp: smtplib.SMTP) -> str:
     sock = smtp.sock
     return sock.version() or "TLS" if isinstance(sock, ssl.SSLSocket) else "TLS"
+
+
+def _trust(route: MailRoute) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if route.ca_file is not None:
+        context.load_verify_locations(route.ca_file)
+    return context
 
 
 def _own_name() -> str:

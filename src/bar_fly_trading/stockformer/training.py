@@ -152,12 +152,13 @@ def _deterministic(seed: int, threads_max: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         torch.set_num_threads(min(threads_max, os.cpu_count() or 1))
-        torch.use_deterministic_algorithms(True)
+        # use_deterministic_algorithms would import the whole compiler (seconds) to set one flag of it, unused here.
+        torch.set_deterministic_debug_mode("error")
         try:
             yield
         finally:
             torch.set_num_threads(threads)
-            torch.use_deterministic_algorithms(strict)
+            torch.set_deterministic_debug_mode(strict)
 
 
 class _Run:

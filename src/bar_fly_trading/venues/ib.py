@@ -28,6 +28,7 @@ from bar_fly_trading.trading.orders import (
     Execution,
     OrderUpdate,
     SendOutcome,
+    order_ref,
 )
 from bar_fly_trading.trading.plan import OrderIntent
 from bar_fly_trading.venues.venue import PRICE_PLACES
@@ -379,7 +380,11 @@ class IbPaperTrader(IbReader):
 
     async def cancel(self, intent_key: str) -> None:
         """Ask for the cancel; where the connection is gone nothing is asked and the order stays unresolved."""
-        trade = self._trades.get(intent_key)
+        reference = order_ref(intent_key)
+        # A resumed run finds the order among those the Gateway gave back at the connection.
+        trade = self._trades.get(intent_key) or next(
+            (t for t in self._ib.trades() if t.order.orderRef == reference), None
+        )
         if trade is not None and self._ib.isConnected():
             self._ib.cancelOrder(trade.order)
 

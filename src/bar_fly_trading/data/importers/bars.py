@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from bar_fly_trading.data.importers.bars_file import Fault, read_bars_file
+from bar_fly_trading.data.importers.bars_file import FAULTS_KEPT, Fault, place_of, read_bars_file
 from bar_fly_trading.data.ingest import compare, events, identify
 from bar_fly_trading.data.known import backfilled
 from bar_fly_trading.data.store import Store
@@ -112,16 +112,18 @@ def import_bars(
     return report
 
 
-def _place(path: Path, row: int) -> str:
-    return f"row {row + 1}" if path.suffix.lower() == ".parquet" else f"line {row + 2}"
-
-
 def _faults_of_rows(path: Path, frame: pl.DataFrame, calendar: Calendar, newest: date) -> tuple[Fault, ...]:
     found = faults_of(frame.rename({"symbol": "instrument_id"}), calendar, newest=newest)
-    return tuple(
-        Fault(path, _place(path, row), symbol, None if day is None else str(day), f"{rule} ({observed})")
-        for row, symbol, day, rule, observed in found.iter_rows()
-    )
+    faults = [
+        Fault(path, place_of(path, row), symbol, None if day is None else str(day), f"{rule} ({observed})")
+        for row, symbol, day, rule, observed in found.head(FAULTS_KEPT).iter_rows()
+    ]
+    if found.height > FAULTS_KEPT:
+        rules = ", ".join(
+            f"{rule}: {count}" for rule, count in found.group_by("rule", maintain_order=True).len().rows()
+        )
+        faults.append(Fault(path, None, None, None, f"{found.height} faults in all: {rules}"))
+    return tuple(faults)
 
 
 def _without_contradictions(

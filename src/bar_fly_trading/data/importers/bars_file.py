@@ -12,6 +12,8 @@ from bar_fly_trading.facts.tables import BARS
 
 _VALUES = tuple(name for name in BARS.columns if name not in ("instrument_id", "session"))
 _COLUMNS = ("symbol", "session", *_VALUES)
+# A column of another meaning makes every row faulty: so many are kept one by one, the rest as a count.
+FAULTS_KEPT = 10_000
 _ABSENT = ("", "None", "none", "null", "-", ".", "NaN", "nan")
 
 
@@ -68,7 +70,8 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0][:300]
 
 
-def _place(path: Path, row: int) -> str:
+def place_of(path: Path, row: int) -> str:
+    """Return where a row (from 0) stands in the file: its line in a CSV, its number from 1 in a Parquet file."""
     return f"row {row + 1}" if path.suffix.lower() == ".parquet" else f"line {row + 2}"
 
 
@@ -86,7 +89,7 @@ def _typed(path: Path, raw: pl.DataFrame) -> tuple[pl.DataFrame, tuple[Fault, ..
         except ValueError:
             mask = typed["symbol"].eq_missing(pl.Series([text], dtype=pl.String))
             row = mask.arg_true()[0]
-            faults.append(Fault(path, _place(path, row), text, None, f"not a symbol ({mask.sum()} rows)"))
+            faults.append(Fault(path, place_of(path, row), text, None, f"not a symbol ({mask.sum()} rows)"))
     if faults:
         return pl.DataFrame(), tuple(faults)
     typed = typed.with_columns(pl.col("symbol").replace_strict(symbols, return_dtype=pl.String))
@@ -120,13 +123,14 @@ def _unreadable(path: Path, raw: pl.DataFrame, typed: pl.DataFrame, name: str) -
         given &= raw[name].is_not_nan()
     rows = (given & typed[name].is_null()).arg_true()
     word = "date" if name == "session" else name
+    more = rows.len() - FAULTS_KEPT
     return [
         Fault(
             path,
-            _place(path, row),
+            place_of(path, row),
             typed["symbol"][row],
             None if name == "session" or typed["session"][row] is None else str(typed["session"][row]),
             f"{word} is {str(raw[name][row])[:40]!r}",
         )
-        for row in rows
-    ]
+        for row in rows.head(FAULTS_KEPT)
+    ] + ([Fault(path, None, None, None, f"and {more} more rows whose {word} cannot be read")] if more > 0 else [])
