@@ -24,7 +24,7 @@ from bar_fly_trading.facts.sessions import Calendar
 from bar_fly_trading.features.table import build
 from bar_fly_trading.stockformer import registry
 from bar_fly_trading.stockformer.evaluation import Sample, score
-from bar_fly_trading.stockformer.network import OUTPUTS, Network, Statistics, infer, loss
+from bar_fly_trading.stockformer.network import OUTPUTS, Network, Statistics, infer, loss, threads
 from bar_fly_trading.stockformer.prediction import predict_sessions
 from bar_fly_trading.stockformer.predictions import HORIZONS
 from bar_fly_trading.stockformer.split import label, samples, split_sessions, statistics_of
@@ -116,7 +116,7 @@ def main() -> None:
     newest = features["session"].max()
     assert isinstance(newest, date)
     print(
-        f"{features.height:,} feature rows in {time.perf_counter() - start:.1f} s; torch threads {torch.get_num_threads()}"
+        f"{features.height:,} feature rows in {time.perf_counter() - start:.1f} s; one thread"
     )
     config = dataclasses.replace(TrainingConfig(), patience_checks=1000)
     with tempfile.TemporaryDirectory() as folder:
@@ -139,7 +139,8 @@ def main() -> None:
     print(
         f"preparing windows, labels and statistics: {time.perf_counter() - start:.1f} s for {len(training):,} samples"
     )
-    bound = bare_training(config, statistics)
+    with threads(config.threads):
+        bound = bare_training(config, statistics)
     print(
         f"training:  {report.samples_per_s:>9,.0f} samples/s, validation included; bound {bound:>9,.0f} (ready random windows)"
     )
@@ -150,8 +151,8 @@ def main() -> None:
     whole = seconds(lambda: predict_sessions(features, late, sessions=days))
     ends = test.ends[:20_000] - (view.window - 1)
     windows, ready = view.windows(), torch.randn(2048, config.network.window * config.network.inputs)
-    inner = len(ends) / seconds(lambda: infer(checkpoint.network, windows, ends))
-    with torch.inference_mode():
+    with threads(1), torch.inference_mode():
+        inner = len(ends) / seconds(lambda: infer(checkpoint.network, windows, ends))
         bare = 2048 / seconds(lambda: checkpoint.network(ready))
     print(f"inference: {rows / whole:>9,.0f} rows/s from feature table to prediction table, 60 sessions")
     print(f"           {inner:>9,.0f} rows/s from windows to outputs; bound {bare:>9,.0f} (forward pass alone)")

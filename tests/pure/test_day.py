@@ -48,9 +48,10 @@ from bar_fly_trading.strategies.signal import Purpose, Side, Signal
 from bar_fly_trading.trading.book import BookFill, Split, build_book, read_fill
 from bar_fly_trading.trading.desk import exact
 from bar_fly_trading.trading.limits import Limits, Sizing
-from bar_fly_trading.trading.orders import TERMINAL, Execution, Mode, State, check_edge
+from bar_fly_trading.trading.orders import TERMINAL, Execution, IntentIdentity, Mode, State, check_edge
 from bar_fly_trading.trading.plan import IntentStatus, OrderIntent, RankedSignal, canonical_bytes, plain
 from bar_fly_trading.trading.reading import read_plan, read_status
+from bar_fly_trading.trading.signal_combination import CombinationRefusal
 
 SESSION, EVENING = date(2021, 4, 21), date(2021, 4, 20)
 NOW = 1_619_013_900_000_000
@@ -393,6 +394,52 @@ def test_what_the_user_sold_by_hand_is_not_sold_again() -> None:
     assert desk.rules() == {"AAPL": "NOT_HELD"}
 
 
+@pytest.mark.parametrize("state", [State.SENDING, State.UNKNOWN, State.PARKED, State.WORKING, State.PARTIAL])
+def test_an_order_of_unknown_fate_blocks_its_stock_and_keeps_its_cash(state: State) -> None:
+    """Yesterday's order that may be at the broker: no order on its stock, its cash and place stay reserved; shadow goes on."""
+    given_ = morning(ranked("AAPL", 1), ranked("IBM", 2), mode=Mode.PAPER)
+    desk = Desk({f"us:{s}": quote(s) for s in ("AAPL", "IBM")}, fire_timers=False)
+    desk.run(start(given_))
+    aapl = next(s.intent for s in desk.statuses() if s.intent.symbol == "AAPL")
+    yesterday = IntentIdentity("DU1", Mode.PAPER, EVENING, "bollinger", "us:AAPL", Side.BUY, Purpose.ENTRY)
+    old = replace(aapl, session=EVENING, intent_key=yesterday.key(), quantity=100)
+    standing = (IntentStatus(old, state),)
+    blocked = Desk(desk.quotes, fire_timers=False)
+    blocked.run(start(replace(given_, standing=standing)))
+    assert blocked.rules() == {"AAPL": "INTENT_UNKNOWN"}
+    (ibm,) = [s.intent for s in blocked.statuses()]
+    # 5 % of 100,000 - 100 * 100.01 - 1 commission - 1,000 reserve = 4449.90: 44 shares.
+    assert (ibm.symbol, ibm.quantity, dict(ibm.observed_values)["positions"]) == ("IBM", 44, "1")
+    shadow = Desk(desk.quotes)
+    shadow.run(start(replace(given_, standing=standing, modes={})))
+    assert {s.intent.symbol: s.state for s in shadow.statuses()} == {"AAPL": State.SHADOWED, "IBM": State.SHADOWED}
+
+
+def test_todays_earlier_order_makes_a_duplicate() -> None:
+    """A stock that already had an order today gets no second one, though that order is over."""
+    desk = Desk({"us:AAPL": quote("AAPL")}, acknowledge=working, on_cancel=lambda k: [OrderUpdated(k, "cancelled", "")])
+    given_ = morning(ranked("AAPL"), mode=Mode.PAPER)
+    desk.run(start(given_))
+    again = Desk(desk.quotes)
+    again.run(start(replace(given_, standing=tuple(desk.statuses()))))
+    assert again.rules() == {"AAPL": "DUPLICATE"}
+
+
+def test_what_a_combination_refused_is_a_rejection_of_the_plan() -> None:
+    """An entry that ended in the evening's combination is rejected and told in the morning, in the combination's mode."""
+    signal = ranked("AAPL").signal
+    refused = CombinationRefusal(signal, "both", "confirmation", "-0.01", "above 0", "the model expects a fall")
+    desk = Desk()
+    desk.run(start(morning(refused=(refused,))))
+    (rejection,) = desk.plan_payload()["plan"]["rejections"]
+    assert (rejection["rule"], rejection["observed"], rejection["mode"]) == (
+        "COMBINATION_CONFIRMATION",
+        "-0.01",
+        "shadow",
+    )
+    assert len(desk.tells) == 1
+
+
 def test_live_is_not_built_and_paper_needs_a_paper_account() -> None:
     """LIVE stops at the start; paper on an account that does not begin with DU stops before any quote."""
     with pytest.raises(NotBuilt):
@@ -668,7 +715,10 @@ def mornings(draw: st.DrawFn) -> tuple[Morning, AccountSnapshot, dict[str, Quote
     sizing = Sizing(draw(st.sampled_from([0.05, 0.3, 1.0])), Decimal(1000), draw(st.sampled_from([None, 0.0001])))
     given_ = morning(*signals, fills=fills, mode=mode, limits=limits, sizing_default=sizing)
     read = {f"us:{s}": q for s in symbols if (q := draw(quotes_for(s))) is not None}
-    return given_, account(cash, pnl=pnl, held=held), read
+    snapshot = account(cash, pnl=pnl, held=held)
+    if draw(st.booleans()):
+        snapshot = replace(snapshot, net_liquidation_usd=Decimal(draw(st.sampled_from([0, 5000, 200_000, 1_000_000]))))
+    return given_, snapshot, read
 
 
 @given(mornings())

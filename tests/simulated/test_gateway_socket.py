@@ -13,9 +13,14 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+
+from bar_fly_simulators.gateway.ledger import Ledger
+from bar_fly_simulators.gateway.state import BrokerState, save_state
 
 pytestmark = pytest.mark.skipif(
     subprocess.run([sys.executable, "-c", "import bokeh_sampledata"], capture_output=True, check=False).returncode != 0,
@@ -504,8 +509,7 @@ def test_everything_survives_a_kill(tmp_path: Path) -> None:
 def test_a_state_of_another_account_is_refused(tmp_path: Path) -> None:
     """A damaged state, one of another account, and one that cannot be written end the start with a sentence."""
     state = tmp_path / "state.json"
-    with Gateway("--state", str(state)) as running:
-        running.end()
+    save_state(state, BrokerState("DUS000001", Ledger(Decimal(1)), 0, date(2013, 3, 1), None, 1))
     base = [sys.executable, "-m", "bar_fly_simulators.gateway", "--port", "0", "--market", "demo"]
     for path, account in ((state, "DUS000002"), (tmp_path / "no" / "state.json", "DUS000001")):
         command = [*base, "--state", str(path), "--account", account]

@@ -24,7 +24,6 @@ from bar_fly_trading.day.events import (
     OrderUpdated,
     QuoteNotRead,
     QuoteRead,
-    Record,
     Send,
     SendReported,
     Started,
@@ -34,7 +33,7 @@ from bar_fly_trading.day.events import (
 )
 from bar_fly_trading.errors import CheckGateway
 from bar_fly_trading.journal import Journal
-from bar_fly_trading.trading.orders import Execution, State
+from bar_fly_trading.trading.orders import Execution, Record, State
 from bar_fly_trading.venues.venue import ReadVenue, TradeVenue
 
 # Quotes asked at once; a market data line each, of which an account has 100.

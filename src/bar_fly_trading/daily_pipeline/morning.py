@@ -90,9 +90,8 @@ async def _decide(
     _, finish = await driver.run(state)
     notice = getattr(connected.venue, "market_data_notice", lambda: None)() if connected is not None else None
     _leave_problem(mails, finish, as_of)
-    return MorningDone(
-        finish.outcome, finish.detail, finish.counts, plan is not None, connected and connected.account, notice
-    )
+    account = None if connected is None else connected.account
+    return MorningDone(finish.outcome, finish.detail, finish.counts, plan is not None, account, notice)
 
 
 def _check_time(parts: Parts, as_of: date, at_us: int) -> None:
@@ -190,9 +189,15 @@ def _say(parts: Parts, action: Action) -> None:
     if isinstance(action, Tell) and action.kind == "signal":
         parts.say.line(_decision_line(action))
     elif isinstance(action, Tell):
-        intent = action.payload.get("intent")
-        words = action.payload.get("words") or f"{intent['side']} {intent['symbol']}: {action.payload['state']}"
-        parts.say.line(f"  {action.kind}: {words}")
+        parts.say.line(f"  {action.kind}: {_order_words(action)}")
+
+
+def _order_words(tell: Tell) -> str:
+    payload = tell.payload
+    if "words" in payload:
+        return str(payload["words"])
+    intent, filled = payload["intent"], payload["filled_quantity"]
+    return f"{intent['side']} {intent['symbol']} {payload['state']}, {filled} of {intent['quantity']} filled"
 
 
 def _decision_line(tell: Tell) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -31,6 +33,11 @@ _BURST_PAUSE_S = 1.2
 _RETRY_AFTER_S_MAX = 60.0
 _T = TypeVar("_T")
 _LOGGERS = ("httpx", "httpcore", *(f"httpcore.{part}" for part in ("connection", "http11", "http2", "proxy", "socks")))
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    return ssl.create_default_context()
 
 
 def _drop(_record: logging.LogRecord) -> bool:
@@ -111,6 +118,8 @@ class AlphaVantage:
             follow_redirects=False,
             trust_env=self._host not in _LOOPBACK,
             headers={"Accept": "application/json"},
+            # Reading the system's certificates takes longer than a small pull; plain http (loopback alone) needs none.
+            verify=_trust() if self._url.scheme == "https" else False,
         )
 
     def __repr__(self) -> str:

@@ -274,12 +274,15 @@ def _combination_rejection(morning: Morning, refused: CombinationRefusal) -> Rej
 
 
 def _take(at: Desk, intent: OrderIntent, morning: Morning) -> Desk:
-    """Note an order, without reserving anything; one of an earlier session is no entry of today."""
-    taken = at.taken | {(intent.instrument_id, intent.side)}
+    """Note an order, without reserving anything; one of an earlier session is none of today's."""
     if intent.side is Side.BUY:
-        entries = at.entries + (intent.session == morning.session)
-        return replace(at, taken=taken, entries=entries, new_instruments=at.new_instruments | {intent.instrument_id})
-    return replace(at, taken=taken, exits_taken=at.exits_taken | {(intent.strategy, intent.instrument_id)})
+        at = replace(at, new_instruments=at.new_instruments | {intent.instrument_id})
+    if intent.session != morning.session:
+        return at
+    at = replace(at, taken=at.taken | {(intent.instrument_id, intent.side)})
+    if intent.side is Side.BUY:
+        return replace(at, entries=at.entries + 1)
+    return replace(at, exits_taken=at.exits_taken | {(intent.strategy, intent.instrument_id)})
 
 
 def _reserve(at: Desk, intent: OrderIntent, morning: Morning) -> Desk:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -179,9 +180,9 @@ async def _phase(
         for day in days:
             session = calendar.session(day)
             stage.move(session.open_us + MORNING_AFTER_OPEN_US)
-            await told(parts, "morning", day, "the plan", "bft morning", lambda m, d=day: morning(parts, d, m))
+            await told(parts, "morning", day, "the plan", "bft morning", partial(morning, parts, day))
             stage.move(session.close_us + CLOSE_AFTER_CLOSE_US)
-            closed = await told(parts, "close", day, "the journal", "bft close", lambda m, d=day: close(parts, d, m))
+            closed = await told(parts, "close", day, "the journal", "bft close", partial(close, parts, day))
             stage.move(_evening_us(calendar, day))
             await _evening(stage, day)
             done = all_days.index(day) + 1
@@ -196,7 +197,7 @@ def _evening_us(calendar: Calendar, day: date) -> int:
 
 async def _evening(stage: _Stage, day: date) -> None:
     parts = stage.parts
-    await told(parts, "evening", day, "what was pulled", "bft evening", lambda m: evening(parts, day, m, pull=True))
+    await told(parts, "evening", day, "what was pulled", "bft evening", partial(evening, parts, day, pull=True))
 
 
 async def _first_pull(stage: _Stage, day: date) -> None:

@@ -8,6 +8,8 @@ network predicts the training set's means, base rates and quantiles.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 import torch
@@ -189,6 +191,21 @@ def _group_mean(values: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
     sums = torch.zeros(count, values.shape[1], dtype=torch.float64).index_add_(0, groups, values.double())
     sizes = torch.bincount(groups, minlength=count).unsqueeze(1)
     return (sums / sizes)[groups].to(values.dtype)
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let torch use `count` threads inside, and as many as before after it.
+
+    One is the default everywhere: the network is small, and on a machine that does other work too, threads which wait for each
+    other at every operation made it twenty times slower, not faster. It also keeps results apart from the number of cores.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @torch.inference_mode()

@@ -10,7 +10,7 @@ import polars as pl
 import torch
 
 from bar_fly_trading.errors import FixData, TrainModel
-from bar_fly_trading.stockformer.network import decode, infer, settle
+from bar_fly_trading.stockformer.network import decode, infer, settle, threads
 from bar_fly_trading.stockformer.predictions import BUCKETS, DECIMALS, HORIZONS, PREDICTION_SCHEMA, check
 from bar_fly_trading.stockformer.registry import Checkpoint
 from bar_fly_trading.stockformer.windows import Panel, panel
@@ -50,20 +50,14 @@ def predict_sessions(
     newest_sessions = int((days >= min(sessions)).sum())
     view = panel(features, as_of=max(sessions), window=checkpoint.network.config.window, newest=newest_sessions)
     position = {day: i for i, day in enumerate(view.sessions)}
-    windows = _Normalised(view, checkpoint)
-    return {day: _table(features, windows, position[day], checkpoint) for day in sessions}
+    # In place: this panel is nobody else's.
+    view.flat.copy_(checkpoint.statistics.normalise(view.flat))
+    with threads(1):
+        return {day: _table(features, view, position[day], checkpoint) for day in sessions}
 
 
-class _Normalised:
-    """A panel whose inputs are normalised as the checkpoint's training set was."""
-
-    def __init__(self, view: Panel, checkpoint: Checkpoint) -> None:
-        view.flat.copy_(checkpoint.statistics.normalise(view.flat))
-        self.panel = view
-
-
-def _table(features: pl.DataFrame, normalised: _Normalised, at: int, checkpoint: Checkpoint) -> pl.DataFrame:
-    view = normalised.panel
+def _table(features: pl.DataFrame, view: Panel, at: int, checkpoint: Checkpoint) -> pl.DataFrame:
+    """Predict one session from a panel of normalised inputs."""
     ends = view.ends([at])
     session = view.sessions[at]
     if not ends.size:

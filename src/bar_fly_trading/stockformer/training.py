@@ -21,7 +21,7 @@ from bar_fly_trading.files import sha256_bytes
 from bar_fly_trading.stockformer import registry
 from bar_fly_trading.stockformer.evaluation import Sample, calibrate, mean_loss, naive_loss, score
 from bar_fly_trading.stockformer.inputs import INPUTS, inputs_hash
-from bar_fly_trading.stockformer.network import OUTPUTS, Network, NetworkConfig, Statistics, infer, loss
+from bar_fly_trading.stockformer.network import OUTPUTS, Network, NetworkConfig, Statistics, infer, loss, threads
 from bar_fly_trading.stockformer.split import Split, label, samples, split_sessions, statistics_of
 from bar_fly_trading.stockformer.windows import Panel, panel
 
@@ -44,7 +44,7 @@ class TrainingConfig:
     patience_checks: int = 8
     validation_rows_max: int = 3000
     test_rows_max: int = 8000
-    threads_max: int = 4
+    threads: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ def train(
             raise FixSettings(f"A training of {value} {name} is none.", way_out=f"Give --{name} a number above 0.")
     config = config or TrainingConfig()
     budget = _Budget(start_s, minutes, steps, monotonic)
-    with _deterministic(seed, config.threads_max):
+    with threads(config.threads), _deterministic(seed):
         view = panel(features, as_of=as_of, window=config.network.window)
         data_hash = view.data_hash()
         run = _Run(view, split_sessions(view), config, budget, progress)
@@ -143,21 +143,19 @@ def train(
 
 
 @contextmanager
-def _deterministic(seed: int, threads_max: int) -> Iterator[None]:
-    """Seed and pin torch for one training, and give its global state back after it."""
-    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+def _deterministic(seed: int) -> Iterator[None]:
+    """Seed torch for one training and hold it to deterministic kernels, and give its global state back after it."""
+    strict = torch.get_deterministic_debug_mode()
     if torch.cuda.is_available():
         # cuBLAS is deterministic only with a workspace of fixed size, which it reads from here.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
-        torch.set_num_threads(min(threads_max, os.cpu_count() or 1))
         # use_deterministic_algorithms would import the whole compiler (seconds) to set one flag of it, unused here.
         torch.set_deterministic_debug_mode("error")
         try:
             yield
         finally:
-            torch.set_num_threads(threads)
             torch.set_deterministic_debug_mode(strict)
 
 
