@@ -25,6 +25,7 @@ from bar_fly_trading.features.table import build
 from bar_fly_trading.stockformer import registry
 from bar_fly_trading.stockformer.evaluation import Sample, score
 from bar_fly_trading.stockformer.network import OUTPUTS, Network, Statistics, infer, loss, threads
+from bar_fly_trading.stockformer.optimiser import AdamW
 from bar_fly_trading.stockformer.prediction import predict_sessions
 from bar_fly_trading.stockformer.predictions import HORIZONS
 from bar_fly_trading.stockformer.split import label, samples, split_sessions, statistics_of
@@ -82,15 +83,14 @@ def seconds(work: Callable[[], object]) -> float:
 def bare_training(config: TrainingConfig, statistics: Statistics) -> float:
     """Samples a second of forward, loss, backward and optimiser on one ready random batch."""
     network = Network(config.network)
-    optimiser = torch.optim.AdamW(network.parameters(), fused=True)
+    optimiser = AdamW(network, weight_decay=0.05, norm_max=1.0)
     windows = torch.randn(config.batch, config.network.window * config.network.inputs)
     returns, mean = torch.randn(2, config.batch, len(HORIZONS)) * 0.05
 
     def run() -> None:
         for _ in range(30):
-            optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(loss(network(windows), returns, mean, statistics))
-            optimiser.step()
+            optimiser.step(1e-4)
 
     run()
     return 30 * config.batch / seconds(run)
@@ -115,9 +115,7 @@ def main() -> None:
     features = market(sys.argv[1:])
     newest = features["session"].max()
     assert isinstance(newest, date)
-    print(
-        f"{features.height:,} feature rows in {time.perf_counter() - start:.1f} s; one thread"
-    )
+    print(f"{features.height:,} feature rows in {time.perf_counter() - start:.1f} s; one thread")
     config = dataclasses.replace(TrainingConfig(), patience_checks=1000)
     with tempfile.TemporaryDirectory() as folder:
         report = train(

@@ -20,6 +20,7 @@ from bar_fly_trading.stockformer import registry
 from bar_fly_trading.stockformer.evaluation import Sample, score
 from bar_fly_trading.stockformer.inputs import INPUTS
 from bar_fly_trading.stockformer.network import OUTPUTS, NetworkConfig, decode
+from bar_fly_trading.stockformer.optimiser import AdamW
 from bar_fly_trading.stockformer.prediction import predict, predict_sessions
 from bar_fly_trading.stockformer.split import label, samples, split_sessions, statistics_of
 from bar_fly_trading.stockformer.training import Progress, TrainingConfig, TrainingReport, train
@@ -335,6 +336,24 @@ def test_an_untrained_network_predicts_the_training_means() -> None:
     torch.testing.assert_close(forecast.buckets[0], torch.full((3, 5), 0.2), rtol=0.02, atol=0.0)
     inside = ((returns > forecast.low[0]) & (returns < forecast.high[0])).float().mean(dim=0)
     torch.testing.assert_close(inside, torch.full((3,), 0.8), rtol=0.01, atol=0.0)
+
+
+def test_the_optimiser_is_torchs_adamw() -> None:
+    """Twenty steps on the same gradients, some of them clipped, end at the weights of torch's AdamW with its own clipping."""
+    ours, theirs = torch.nn.Linear(4, 3), torch.nn.Linear(4, 3)
+    theirs.load_state_dict(ours.state_dict())
+    peer = torch.optim.AdamW(theirs.parameters(), lr=0.01, weight_decay=0.1)
+    mine = AdamW(ours, weight_decay=0.1, norm_max=1.0)
+    for step in range(20):
+        inputs = torch.randn(8, 4) * (step % 5)
+        for network in (ours, theirs):
+            torch.autograd.backward(network(inputs).square().mean())
+        torch.nn.utils.clip_grad_norm_(theirs.parameters(), 1.0)
+        mine.step(0.01)
+        peer.step()
+        peer.zero_grad()
+    torch.testing.assert_close(ours.weight, theirs.weight, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(ours.bias, theirs.bias, rtol=1e-5, atol=1e-6)
 
 
 def test_scores_tell_foresight_from_its_opposite() -> None:

@@ -228,6 +228,7 @@ class Gateway:
     port: int
     control: int
     alpha_vantage: int = 0
+    base: dict[str, int] = field(default_factory=dict)
 
     @property
     def where(self) -> str:
@@ -247,12 +248,12 @@ class Gateway:
         return found
 
     def count(self, message: str) -> int:
-        """Return how many messages of a kind the Gateway received or sent, as "received 3 placeOrder"."""
-        return int(self.ask("GET", "/counters")["gateway"][message])
+        """Return how many messages of a kind came or went since this test began, as "received 3 placeOrder"."""
+        return int(self.ask("GET", "/counters")["gateway"][message]) - self.base.get(message, 0)
 
     @property
     def orders(self) -> int:
-        """Return how many order messages ever came."""
+        """Return how many order messages came."""
         return self.count("received 3 placeOrder")
 
     def fault(self, kind: str, **options: object) -> None:
@@ -266,6 +267,13 @@ class Gateway:
     def at(self, text: str) -> None:
         """Move the simulated clock (New York)."""
         self.ask("POST", "/clock", {"at": text})
+
+    def begin(self) -> Gateway:
+        """Stand at the morning again, without faults, counting from here: for a Gateway that several tests only read."""
+        self.heal()
+        self.at(MORNING_AT)
+        self.base = self.ask("GET", "/counters")["gateway"]
+        return self
 
     def until(self, message: str, least: int = 1, seconds: float = 60) -> None:
         """Wait until so many messages of a kind were counted."""
@@ -302,9 +310,6 @@ def start_simulator(command: str, *flags: object, servers: int = 1) -> Gateway:
     port, control = found.get("gateway", (0, 0))
     vendor, vendor_control = found.get("alpha vantage", (0, 0))
     return Gateway(process, port, control or vendor_control, vendor)
-
-
-GatewayFactory = Callable[..., Gateway]
 
 
 def free_port() -> int:
@@ -366,23 +371,41 @@ def empty(bars_file: Path, tmp_path: Path) -> Chain:
     return chain
 
 
-@pytest.fixture
-def new_gateway(bars_file: Path) -> Iterator[GatewayFactory]:
-    """Return what starts a Gateway of its own: flags as keywords (`account="U1234567"`), standing at the morning."""
-    running: list[Gateway] = []
-
-    def start(**flags: object) -> Gateway:
-        given = {"port": 0, "market": bars_file, "at": MORNING_AT, "speed": 0, **flags}
-        words = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", value)]
-        running.append(start_simulator("gateway-sim", *words))
-        return running[-1]
-
-    yield start
-    for gateway in running:
-        gateway.stop()
+def start_gateway(**flags: object) -> Gateway:
+    """Start a Gateway on a free port; flags as keywords, `account="U1234567"`."""
+    given = {"port": 0, "at": MORNING_AT, "speed": 0, **flags}
+    return start_simulator("gateway-sim", *(w for name, value in given.items() for w in (f"--{name}", value)))
 
 
 @pytest.fixture
-def gateway(new_gateway: GatewayFactory) -> Gateway:
-    """Return a fresh Gateway at the morning after the signal day."""
-    return new_gateway()
+def gateway(bars_file: Path) -> Iterator[Gateway]:
+    """Return a Gateway of this test alone, standing at the morning after the signal day."""
+    running = start_gateway(market=bars_file)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def _read_only_gateway(bars_file: Path) -> Iterator[Gateway]:
+    running = start_gateway(market=bars_file)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def read_gateway(_read_only_gateway: Gateway) -> Gateway:
+    """Return a Gateway that the module's tests share because none of them trades at it."""
+    return _read_only_gateway.begin()
+
+
+@pytest.fixture(scope="module")
+def _real_gateway(bars_file: Path) -> Iterator[Gateway]:
+    running = start_gateway(market=bars_file, account="U1234567")
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def real_gateway(_real_gateway: Gateway) -> Gateway:
+    """Return a Gateway behind which is an account that is not for paper."""
+    return _real_gateway.begin()

@@ -13,7 +13,6 @@ from tests.simulated.conftest import (
     TRADED,
     Chain,
     Gateway,
-    GatewayFactory,
     free_port,
     one_message,
 )
@@ -21,11 +20,11 @@ from tests.simulated.conftest import (
 DECISIONS = {"CHRL": "NOT_HELD", "BRVO": "DRIFT", "DLTA": "WATCH"}
 
 
-def test_shadow_twice_sends_nothing_and_decides_once(ranked: Chain, gateway: Gateway) -> None:
+def test_shadow_twice_sends_nothing_and_decides_once(ranked: Chain, read_gateway: Gateway) -> None:
     """Two shadow mornings send no order, keep one plan and one fill an intent, and mail every signal exactly once."""
-    first, second = ranked.morning(gateway), ranked.morning(gateway)
+    first, second = ranked.morning(read_gateway), ranked.morning(read_gateway)
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
-    assert gateway.orders == 0
+    assert read_gateway.orders == 0
     plans = ranked.records("plan")
     assert len(plans) == 1
     assert {i["symbol"] for i in plans[0]["plan"]["intents"]} == set(TRADED)
@@ -45,11 +44,11 @@ def test_paper_twice_sends_each_intent_once(ranked: Chain, gateway: Gateway) -> 
     assert len(ranked.records("fill")) == len(TRADED)
 
 
-def test_shadow_then_paper_sends_nothing_of_the_frozen_shadow_plan(ranked: Chain, gateway: Gateway) -> None:
+def test_shadow_then_paper_sends_nothing_of_the_frozen_shadow_plan(ranked: Chain, read_gateway: Gateway) -> None:
     """A plan frozen in shadow stays one: the same morning run again in paper sends nothing of it."""
-    assert ranked.morning(gateway).returncode == 0
-    ranked.morning(gateway, mode="paper")
-    assert gateway.orders == 0
+    assert ranked.morning(read_gateway).returncode == 0
+    ranked.morning(read_gateway, mode="paper")
+    assert read_gateway.orders == 0
 
 
 @pytest.mark.parametrize(("fault", "least"), [("hold_fills", 1), (None, 2), ("mute", 1)])
@@ -88,27 +87,25 @@ def intents(chain: Chain) -> list[tuple[str, str]]:
     return rows
 
 
-def test_paper_refuses_an_account_that_is_no_paper_account(ranked: Chain, new_gateway: GatewayFactory) -> None:
+def test_paper_refuses_an_account_that_is_no_paper_account(ranked: Chain, real_gateway: Gateway) -> None:
     """Paper against an account that begins with U is refused by name, whatever the port, and no order is sent."""
-    gateway = new_gateway(account="U1234567")
-    said = one_message(ranked.morning(gateway, mode="paper"), 11)
+    said = one_message(ranked.morning(real_gateway, mode="paper"), 11)
     assert "U1234567" in said and "DU" in said
-    assert gateway.orders == 0
+    assert real_gateway.orders == 0
     assert ranked.records("plan") == []
 
 
-def test_shadow_reads_a_real_account_and_sends_nothing(ranked: Chain, new_gateway: GatewayFactory) -> None:
+def test_shadow_reads_a_real_account_and_sends_nothing(ranked: Chain, real_gateway: Gateway) -> None:
     """Shadow reads an account that begins with U: it plans, and no order message goes out."""
-    gateway = new_gateway(account="U1234567")
-    assert ranked.morning(gateway).returncode == 0
-    assert gateway.orders == 0
+    assert ranked.morning(real_gateway).returncode == 0
+    assert real_gateway.orders == 0
     assert ranked.records("plan")[0]["plan"]["account"] == "U1234567"
 
 
 @pytest.mark.parametrize("how", ["flag", "environment", "file"])
-def test_live_is_refused_as_not_built_before_any_connection(ranked: Chain, gateway: Gateway, how: str) -> None:
+def test_live_is_refused_as_not_built_before_any_connection(ranked: Chain, read_gateway: Gateway, how: str) -> None:
     """Live is refused whoever asks for it (flag, variable, settings file), in words, and the Gateway never hears of it."""
-    words = ["morning", "--as-of", NEXT_DAY, "--gateway", gateway.where]
+    words = ["morning", "--as-of", NEXT_DAY, "--gateway", read_gateway.where]
     env = {}
     if how == "flag":
         words += ["--mode", "live"]
@@ -119,23 +116,20 @@ def test_live_is_refused_as_not_built_before_any_connection(ranked: Chain, gatew
             file.write('\n[strategies.bollinger]\nmode = "live"\n')
     said = ranked.refused(12, *words, **env)
     assert "not built" in said
-    assert gateway.count("received 71 startApi") == 0
+    assert read_gateway.count("received 71 startApi") == 0
     assert ranked.records("plan") == []
 
 
-def test_a_home_belongs_to_one_account(ranked: Chain, new_gateway: GatewayFactory) -> None:
-    """A home bound to one account refuses another, names both, and neither plans nor sends."""
-    assert ranked.morning(new_gateway(account="DUS000001")).returncode == 0
-    other = new_gateway(account="DUS000002")
-    said = one_message(ranked.morning(other, mode="paper"), 11)
-    assert "DUS000001" in said and "DUS000002" in said
-    assert other.orders == 0
+def test_a_home_belongs_to_one_account(ranked: Chain, read_gateway: Gateway, real_gateway: Gateway) -> None:
+    """A home bound to one account refuses another, names both, and neither plans nor asks a quote."""
+    assert ranked.morning(read_gateway).returncode == 0
+    said = one_message(ranked.morning(real_gateway), 11)
+    assert "DUS000001" in said and "U1234567" in said
+    assert real_gateway.count("received 1 reqMktData") == 0
     assert [r["account"] for r in ranked.records("bind")] == ["DUS000001"]
 
 
-def test_without_a_gateway_every_signal_is_mailed_and_a_later_run_plans(
-    ranked: Chain, new_gateway: GatewayFactory
-) -> None:
+def test_without_a_gateway_every_signal_is_mailed_and_a_later_run_plans(ranked: Chain, read_gateway: Gateway) -> None:
     """Without a Gateway a shadow morning mails each signal as "account not read", exits 22, and the next run plans."""
     words = ["morning", "--as-of", NEXT_DAY, "--mode", "shadow", "--gateway"]
     ranked.refused(22, *words, f"127.0.0.1:{free_port()}")
@@ -143,29 +137,29 @@ def test_without_a_gateway_every_signal_is_mailed_and_a_later_run_plans(
     assert len(mails) == 6
     assert all("account not read" in mail for mail in mails)
     assert ranked.records("plan") == []
-    assert ranked.morning(new_gateway()).returncode == 0
+    assert ranked.morning(read_gateway).returncode == 0
     assert len(ranked.records("plan")) == 1
     assert len([m for m in ranked.mails() if "signal" in m]) == 12
 
 
-def test_an_older_evening_is_not_good_enough(ranked: Chain, gateway: Gateway) -> None:
+def test_an_older_evening_is_not_good_enough(ranked: Chain, read_gateway: Gateway) -> None:
     """With an evening of two sessions before and none of the session before, the morning refuses, mails and plans nothing."""
     day = date(2021, 4, 22)
-    gateway.at(f"{day}T09:45")
-    said = one_message(ranked.morning(gateway, day=day), 4)
+    read_gateway.at(f"{day}T09:45")
+    said = one_message(ranked.morning(read_gateway, day=day), 4)
     assert f"bft evening --as-of {NEXT_DAY}" in said
     assert any("failure" in name for name in ranked.mails())
     assert ranked.records("plan") == []
-    assert gateway.count("received 71 startApi") == 0
+    assert read_gateway.count("received 71 startApi") == 0
 
 
 @pytest.mark.parametrize("at", ["2021-04-22T09:45", "2021-04-20T09:45", "2021-04-21T09:29", "2021-04-21T16:00"])
-def test_the_gateways_time_must_be_inside_the_session(ranked: Chain, gateway: Gateway, at: str) -> None:
+def test_the_gateways_time_must_be_inside_the_session(ranked: Chain, read_gateway: Gateway, at: str) -> None:
     """Where the Gateway's New York date or time is not inside the session, the morning refuses before it asks a quote."""
-    gateway.at(at)
-    said = one_message(ranked.morning(gateway), 11)
+    read_gateway.at(at)
+    said = one_message(ranked.morning(read_gateway), 11)
     assert at[:10] in said or at[11:] in said
-    assert gateway.count("received 1 reqMktData") == 0
+    assert read_gateway.count("received 1 reqMktData") == 0
     assert ranked.records("plan", "bind") == []
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bar_fly_simulators.clock import parse_at
@@ -395,7 +395,7 @@ def test_daily_pnl_is_against_the_previous_close(market: Market) -> None:
     assert broker.standing().daily == 100 * 2
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_daily_pnl_is_the_change_of_net_liquidation(market: Market, data: st.DataObject) -> None:
     """Whatever is traded, over splits and dividends: the days' P&L add up to what the account gained."""

@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bar_fly_simulators.clock import SimulatedClock, parse_at
@@ -21,6 +21,8 @@ from bar_fly_simulators.gateway.place_order import place_order
 from bar_fly_simulators.gateway.server import negotiated
 from bar_fly_simulators.gateway.wire import Wire
 
+# A loaded machine is slow: time is not what these tests are about.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 STOCK = Stock(265598, "AAPL", "AAPL", "Apple Inc", "Information Technology")
 AT_US = parse_at("2013-03-01T10:00")
 ORDER = Order(
@@ -56,6 +58,7 @@ FIELD = st.one_of(
 )
 
 
+@settings(UNHURRIED)
 @given(st.lists(st.lists(TEXT, min_size=1, max_size=8), max_size=6), st.randoms(use_true_random=False))
 def test_frames_come_out_the_same_however_the_stream_is_cut(messages: list[list[str]], random: object) -> None:
     """Frames survive any cutting of the byte stream, with text that is not ASCII escaped."""
@@ -68,6 +71,7 @@ def test_frames_come_out_the_same_however_the_stream_is_cut(messages: list[list[
     assert seen == [[f.encode("ascii", "backslashreplace").decode() for f in fields] for fields in messages]
 
 
+@settings(UNHURRIED)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_frames_or_malformed(data: bytes) -> None:
     """The reader raises nothing but MalformedMessage, whatever bytes come."""
@@ -105,6 +109,7 @@ DECODERS = (
 )
 
 
+@settings(UNHURRIED)
 @given(st.sampled_from(DECODERS), st.lists(FIELD, max_size=30))
 def test_any_fields_are_a_request_or_malformed(decoder: object, fields: list[str]) -> None:
     """Every decoder raises nothing but MalformedMessage, whatever the fields are."""
@@ -114,7 +119,7 @@ def test_any_fields_are_a_request_or_malformed(decoder: object, fields: list[str
         return
 
 
-@settings(max_examples=40)
+@settings(UNHURRIED, max_examples=40)
 @given(st.lists(FIELD, min_size=100, max_size=150), st.integers(0, 120), st.sampled_from([176, 177, 178]))
 def test_any_fields_are_an_order_or_malformed(noise: list[str], kept: int, version: int) -> None:
     """placeOrder too, with a good beginning of any length."""
@@ -168,6 +173,7 @@ def test_field_counts_are_those_that_clients_demand() -> None:
     assert len(replies.commission_report(execution)) == 8
 
 
+@settings(UNHURRIED)
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=4, min_value=-(10**9), max_value=10**9))
 def test_numbers_are_plain_and_read_back(value: Decimal) -> None:
     """A number on the wire has no exponent and no trailing zero, and reads back as the same number."""

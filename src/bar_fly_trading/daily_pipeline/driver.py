@@ -140,7 +140,10 @@ class Driver:
             try:
                 quote = await self._venue.quote(instrument_id, symbol)
             except CheckGateway as error:
-                self._events.put_nowait(QuoteNotRead(instrument_id, error.message))
+                # A quote that the market does not have is a rejection; a Gateway that went away is no word on the signal.
+                gone = not self._venue.is_connected()
+                lost = ConnectionLost(error.message) if gone else QuoteNotRead(instrument_id, error.message)
+                self._events.put_nowait(lost)
                 return
         self._events.put_nowait(QuoteRead(quote, self._clock.now_us()))
 

@@ -12,13 +12,14 @@ from bar_fly_trading.errors import DoneLess
 from bar_fly_trading.facts.account import AccountSnapshot, Position
 from bar_fly_trading.notify.letter import Block, Facts, Letter, Note, Row, Table, to_html, to_text
 from bar_fly_trading.notify.message import MailMessage
-from bar_fly_trading.strategies.signal import Signal
+from bar_fly_trading.strategies.signal import Purpose, Signal
 from bar_fly_trading.trading.orders import Mode
 from bar_fly_trading.trading.plan import OrderIntent, RankedSignal, Rejection
 
 NOT_TRADED = "NO TRADE WAS EXECUTED"
 EXECUTE = "execute"
 UNKNOWN = "-"
+REASONS_MAX = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,29 @@ def number(value: float | None) -> str:
     return f"{value:,.2f}" if abs(value) >= 1000 else f"{value:.6g}"
 
 
+def price(value: Decimal) -> str:
+    """Return a price in dollars with at least two decimals, and as many as it has."""
+    cents = value.quantize(Decimal("0.01"))
+    return f"${cents if cents == value else value.normalize():,f}"
+
+
+def measured(name: str, value: float | None) -> tuple[str, str]:
+    """Return the label and the words of a named number: `_usd` is dollars, `_fraction` and returns are percent."""
+    label = name.removesuffix("_usd").removesuffix("_fraction").replace("_", " ")
+    if value is None:
+        return label, UNKNOWN
+    if name.endswith("_usd") or name == "dollar_volume":
+        return label, f"${value:,.0f}" if abs(value) >= 1_000_000 else usd(value)
+    if name.endswith("_fraction") or name.startswith("return_") or name == "recent_performance":
+        return label, f"{value * 100:+.2f} %"
+    return label, number(value)
+
+
+def sentence(text: str) -> str:
+    """Return the text with a full stop, where it has no end of its own."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
 def counted(count: int, noun: str) -> str:
     """Return `1 mail` or `2 mails`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
@@ -125,7 +149,7 @@ def signal_mail(
     signal, mode, session = ranked.signal, verdict.mode, verdict.session
     name = f"{signal.side.value} {signal.symbol}"
     if isinstance(verdict, OrderIntent):
-        size = f"{verdict.quantity} shares at ${verdict.limit_price_usd:,f}"
+        size = f"{counted(verdict.quantity, 'share')} at {price(verdict.limit_price_usd)}"
         if mode is Mode.SHADOW:
             said, tone = f"Would send {signal.side.value} {size}. {NOT_TRADED}: this strategy runs in shadow.", "quiet"
         else:
@@ -133,7 +157,7 @@ def signal_mail(
         subject = f"{name} {verdict.quantity} @ {verdict.limit_price_usd:f}"
         order = _order(verdict)
     else:
-        said, tone = f"Refused by {verdict.rule}: {verdict.reason}", "warn"
+        said, tone = sentence(f"Refused by {verdict.rule}: {verdict.reason}"), "warn"
         if mode is Mode.SHADOW:
             said += f" {NOT_TRADED}: this strategy runs in shadow."
         subject = f"{name} refused: {verdict.rule}"
@@ -159,7 +183,7 @@ def _signal_facts(ranked: RankedSignal) -> Facts:
         ("Strategy", signal.strategy),
         ("Signal of", f"close of {signal.session.isoformat()}"),
         ("Close as traded", usd(signal.close_usd)),
-        *((name.replace("_", " "), number(value)) for name, value in signal.observed),
+        *(measured(name, value) for name, value in signal.observed),
         ("Why", signal.reason),
     ]
     return Facts("Signal", tuple(rows))
@@ -168,7 +192,7 @@ def _signal_facts(ranked: RankedSignal) -> Facts:
 def _order(intent: OrderIntent) -> Facts:
     caps = ", ".join(f"{cap.name} {cap.quantity}" for cap in intent.caps)
     rows = (
-        ("Order", f"{intent.side.value} {intent.quantity} {intent.symbol}, DAY limit {usd(intent.limit_price_usd)}"),
+        ("Order", f"{intent.side.value} {intent.quantity} {intent.symbol}, DAY limit {price(intent.limit_price_usd)}"),
         ("Value", usd(intent.limit_price_usd * intent.quantity)),
         ("Never beyond", usd(intent.limit_price_bound_usd)),
         ("Bid and ask", f"{usd(intent.bid_usd)} / {usd(intent.ask_usd)}"),
@@ -197,7 +221,7 @@ def _rank(ranked: RankedSignal) -> Block:
     if not ranked.criteria:
         return Note(title, ranked.tag_reason)
     rows = tuple(
-        Row((c.name.replace("_", " "), number(c.value), f"{c.score:.3f}", f"{c.weight:g}")) for c in ranked.criteria
+        Row((*measured(c.name, c.value), f"{c.score:.3f}", f"{c.weight:g}")) for c in ranked.criteria
     )
     rows += (Row(("score", "", f"{ranked.score:.3f}", ""), detail=ranked.tag_reason),)
     return Table(title, ("Criterion", "Value", "Score", "Weight"), rows, frozenset({1, 2, 3}))
@@ -218,7 +242,8 @@ def _books(books: Books) -> tuple[Block, ...]:
         blocks.append(Facts("Account", (*rows, ("Positions", _held(account.positions)))))
     if books.shadow is not None:
         shadow = books.shadow
-        rows = [("Cash", usd(shadow.cash_usd)), ("Net liquidation", usd(shadow.net_liquidation_usd))]
+        worth = "marked at the close" if shadow.net_liquidation_usd is None else usd(shadow.net_liquidation_usd)
+        rows = [("Cash", usd(shadow.cash_usd)), ("Net liquidation", worth)]
         blocks.append(Facts("Shadow book (not real money)", (*rows, ("Positions", _held(shadow.positions)))))
     return tuple(blocks)
 
@@ -241,10 +266,14 @@ def ranked_list_mail(
     `key` tells two evenings of one session apart (a rerun on other data); leave it empty for one mail a session.
     """
     execute = [r for r in ranked if r.tag == EXECUTE]
+    exits = sum(r.signal.purpose is Purpose.EXIT for r in ranked)
     count = f"{len(execute)} to execute, {len(ranked) - len(execute)} to watch"
+    said = f"{count}. Nothing is sent before the morning's checks." if ranked else "No signals."
+    if exits:
+        said += f" {counted(exits, 'exit')} among them: sold only where held."
     letter = Letter(
         heading=f"Ranked signals of {session.isoformat()}",
-        verdict=f"{count}. Nothing is sent before the morning's checks." if ranked else "No signals.",
+        verdict=said,
         tone="good" if execute else "quiet",
         blocks=(
             Table(
@@ -259,7 +288,9 @@ def ranked_list_mail(
         ),
         footer=_footer(session),
     )
-    return _mail("ranked-list", f"[bft] {session.isoformat()}: {count}", session, key, letter)
+    subject = f"[bft] {session.isoformat()}: {count if ranked else 'no signals'}"
+    subject += f" ({counted(exits, 'exit')})" if exits else ""
+    return _mail("ranked-list", subject, session, key, letter)
 
 
 def _ranked_row(ranked: RankedSignal) -> Row:
@@ -316,10 +347,17 @@ def _order_table(orders: Sequence[OrderLine]) -> Table:
 
 def _refusal_table(rejections: Sequence[Rejection]) -> Table:
     counts = Counter(r.rule for r in rejections)
-    symbols = {rule: ", ".join(sorted({r.symbol for r in rejections if r.rule == rule})) for rule in counts}
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    rows = tuple(Row((rule, str(count)), symbols[rule]) for rule, count in ordered)
+    rows = tuple(
+        Row((rule, str(count)), _refused([r for r in rejections if r.rule == rule])) for rule, count in ordered
+    )
     return Table("Refused, by rule", ("Rule", "Signals"), rows, frozenset({1}), empty="Nothing was refused.")
+
+
+def _refused(rejections: Sequence[Rejection]) -> str:
+    words = [f"{r.side.value} {r.symbol}: {r.reason.rstrip('.')}" for r in rejections[:REASONS_MAX]]
+    more = ", ".join(sorted({r.symbol for r in rejections[REASONS_MAX:]}))
+    return "; ".join(words) + (f"; and {more}" if more else "") + "."
 
 
 def failure_mail(failure: Failure) -> MailMessage:

@@ -205,6 +205,6 @@ def weights_bytes(network: Network, statistics: Statistics, facts: dict[str, str
     """Return network and statistics as one safetensors file, the same bytes for the same numbers."""
     from safetensors.torch import save
 
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    tensors = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
     tensors |= {f"statistics.{name}": tensor.cpu().contiguous() for name, tensor in statistics.tensors().items()}
     return bytes(save(tensors, metadata=facts))

@@ -22,10 +22,12 @@ from bar_fly_trading.stockformer import registry
 from bar_fly_trading.stockformer.evaluation import Sample, calibrate, mean_loss, naive_loss, score
 from bar_fly_trading.stockformer.inputs import INPUTS, inputs_hash
 from bar_fly_trading.stockformer.network import OUTPUTS, Network, NetworkConfig, Statistics, infer, loss, threads
+from bar_fly_trading.stockformer.optimiser import AdamW
 from bar_fly_trading.stockformer.split import Split, label, samples, split_sessions, statistics_of
 from bar_fly_trading.stockformer.windows import Panel, panel
 
 STEPS_DEFAULT = 4000
+GRADIENT_NORM_MAX = 1.0
 # What publishing and a busy machine may take, kept free at the end of the budget: seconds, or a share where that is more.
 _RESERVE_S, _RESERVE_SHARE = 0.5, 0.05
 
@@ -188,9 +190,7 @@ class _Run:
     def fit(self) -> tuple[str, int]:
         """Step until the budget is spent or validation stops getting better; keep the best weights; say why and when."""
         config, budget = self.config, self.budget
-        optimiser = torch.optim.AdamW(
-            self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-        )
+        optimiser = AdamW(self.network, weight_decay=config.weight_decay, norm_max=GRADIENT_NORM_MAX)
         began_s = budget.elapsed_s()
         untrained = self._validate()
         check_s = budget.elapsed_s() - began_s
@@ -208,8 +208,7 @@ class _Run:
         began_s, step, stopped, losses = budget.elapsed_s(), 0, None, torch.zeros(())
         batches = self._batches()
         while stopped is None:
-            self._set_rate(optimiser, step)
-            losses = losses + self._step(optimiser, next(batches))
+            losses = losses + self._step(optimiser, next(batches), self._rate(step))
             step += 1
             stopped = budget.spent(step)
             if stopped or step % check_steps == 0:
@@ -247,21 +246,17 @@ class _Run:
             for i in range(0, len(order) - size + 1, size):
                 yield self.training.take(order[i : i + size])
 
-    def _set_rate(self, optimiser: torch.optim.Optimizer, step: int) -> None:
+    def _rate(self, step: int) -> float:
         warm = min((step + 1) / max(self.config.warmup_steps, 1), 1.0)
-        cosine = 0.55 + 0.45 * math.cos(math.pi * self.budget.share(step))
-        for group in optimiser.param_groups:
-            group["lr"] = self.config.learning_rate * warm * cosine
+        return self.config.learning_rate * warm * (0.55 + 0.45 * math.cos(math.pi * self.budget.share(step)))
 
-    def _step(self, optimiser: torch.optim.Optimizer, batch: Sample) -> torch.Tensor:
+    def _step(self, optimiser: AdamW, batch: Sample, rate: float) -> torch.Tensor:
         self.network.train()
         inputs = self.windows.index_select(0, batch.ends - (self.panel.window - 1)).to(self.device)
         statistics = self._device_statistics()
         value = loss(self.network(inputs), batch.returns.to(self.device), batch.market.to(self.device), statistics)
-        optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(value)
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        optimiser.step()
+        optimiser.step(rate)
         return value.detach().cpu()
 
     def _device_statistics(self) -> Statistics:

@@ -181,6 +181,10 @@ class IbReader:
         self._ib.disconnect()
         await asyncio.sleep(0)
 
+    def is_connected(self) -> bool:
+        """Tell whether the Gateway can still be asked."""
+        return bool(self._ib.isConnected())
+
     async def time_us(self) -> int:
         """Return the Gateway's clock in UTC microseconds (it answers in whole seconds)."""
         at = await self._within(self._ib.reqCurrentTimeAsync(), "the time")
@@ -426,10 +430,11 @@ class IbPaperTrader(IbReader):
         """Return open orders of all clients, completed orders, executions and the account, each complete."""
         opened = await self._within(self._ib.reqAllOpenOrdersAsync(), "the open orders")
         completed = await self._within(self._ib.reqCompletedOrdersAsync(False), "the completed orders")
-        fills = await self._within(self._ib.reqExecutionsAsync(), "the executions")
+        await self._within(self._ib.reqExecutionsAsync(), "the executions")
         wanted = set(order_refs)
         executions, foreign = [], 0
-        for fill in fills:
+        # ib_async joins a commission to the first sight of its fill alone, so not to the answer's own list.
+        for fill in self._ib.fills():
             key = _key_of(fill.execution.orderRef)
             if key and fill.execution.orderRef in wanted:
                 executions.append(_execution(key, fill))

@@ -33,6 +33,10 @@ class ReadVenue(Protocol):
         """Close the connection; never raises."""
         ...
 
+    def is_connected(self) -> bool:
+        """Tell whether the broker can still be asked; False once the connection is gone, and for good."""
+        ...
+
     async def time_us(self) -> int:
         """Return the broker's clock in UTC microseconds."""
         ...
