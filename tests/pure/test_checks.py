@@ -244,3 +244,14 @@ def test_a_limit_that_is_no_limit_is_an_error(changes: dict[str, Any]) -> None:
     """NaN, zero, 500 %, and an exit bound tighter than the entry's are refused when the limits are made."""
     with pytest.raises(ValueError, match=next(iter(changes))):
         Limits(**changes)
+
+
+def test_a_strategy_adds_nothing_to_what_it_already_holds() -> None:
+    """One share in the strategy's own book refuses its entry; another strategy's holding, or an exit, is not refused."""
+    failure = first_failure(candidate(), HELD, Limits())
+    assert failure is not None
+    assert failure.rule == "ALREADY_HELD"
+    assert failure.observed == "5 shares"
+    others = replace(DESK, held={"us:X": 5}, book_held={("another", "us:X"): 5})
+    assert first_failure(candidate(), others, Limits()) is None
+    assert first_failure(candidate(exit_=True), HELD, Limits()) is None

@@ -25,6 +25,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date
 from http.client import HTTPConnection
@@ -174,13 +175,13 @@ class Chain:
         if not path.exists():
             return []
         marks = ",".join("?" * len(kinds))
-        with _closing(path) as db:
-            query = f"SELECT {column} FROM records WHERE kind IN ({marks}) ORDER BY seq"  # noqa: S608 - our own words
+        with closing(sqlite3.connect(path)) as db:
+            query = f"SELECT {column} FROM records WHERE kind IN ({marks}) ORDER BY seq"
             return [row[0] for row in db.execute(query, kinds)]
 
     def states(self) -> dict[str, str]:
         """Return each intent's symbol and side, and its state."""
-        with _closing(self.home / "journal.sqlite") as db:
+        with closing(sqlite3.connect(self.home / "journal.sqlite")) as db:
             rows = db.execute("SELECT payload, state FROM intents").fetchall()
         return {f"{json.loads(p)['side']} {json.loads(p)['symbol']}": state for p, state in rows}
 
@@ -191,19 +192,6 @@ class Chain:
     def debris(self) -> list[str]:
         """Return what no finished command may leave behind: half-written files."""
         return sorted(str(p) for p in self.home.rglob("*") if p.name.endswith(".bft-tmp"))
-
-
-class _closing:
-    """An SQLite file opened for reading, and closed."""
-
-    def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path)
-
-    def __enter__(self) -> sqlite3.Connection:
-        return self._db
-
-    def __exit__(self, *_: object) -> None:
-        self._db.close()
 
 
 def one_message(done: subprocess.CompletedProcess[str], code: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sqlite3
+from contextlib import closing
 from datetime import date
 
 import pytest
@@ -81,9 +82,8 @@ def test_a_killed_paper_morning_never_sends_an_order_again(
 
 def intents(chain: Chain) -> list[tuple[str, str]]:
     """Return every intent's key and state."""
-    with sqlite3.connect(chain.home / "journal.sqlite") as db:
+    with closing(sqlite3.connect(chain.home / "journal.sqlite")) as db:
         rows: list[tuple[str, str]] = db.execute("SELECT intent_key, state FROM intents ORDER BY 1").fetchall()
-    db.close()
     return rows
 
 

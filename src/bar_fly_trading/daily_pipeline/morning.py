@@ -84,7 +84,7 @@ async def _decide(
         not_read_reason=reason,
         journal=parts.journal,
         clock=clock,
-        tell=lambda tell: _queue(parts, as_of, mails, tell, shadow),
+        tell=lambda tell: _queue(parts, found, mails, tell, shadow),
         say=lambda action: _say(parts, action),
     )
     _, finish = await driver.run(state)
@@ -176,13 +176,11 @@ def _closes(parts: Parts, session: date, instrument_ids: list[str]) -> dict[str,
     return {i: Decimal(repr(c)) for i, c in zip(bars["instrument_id"], bars["close"], strict=True)}
 
 
-def _queue(parts: Parts, as_of: date, mails: Mails, tell: Tell, shadow: Book) -> None:
+def _queue(parts: Parts, found: Evening, mails: Mails, tell: Tell, shadow: Book) -> None:
     if tell.kind == "signal":
-        mail = signal_mail_of(tell, shadow)
-        if mail is not None:
-            mails.queue(mail)
+        mails.queue(signal_mail_of(tell, shadow, found.refused))
     elif tell.kind == "alarm":
-        mails.queue(alarm_mail(parts, as_of, tell))
+        mails.queue(alarm_mail(parts, mails.session, tell))
 
 
 def _say(parts: Parts, action: Action) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -19,6 +19,7 @@ from bar_fly_trading.trading.book import Book
 from bar_fly_trading.trading.orders import Mode
 from bar_fly_trading.trading.plan import OrderIntent, RankedSignal, Rejection
 from bar_fly_trading.trading.reading import read_account, read_intent, read_ranked, read_rejection
+from bar_fly_trading.trading.signal_combination import CombinationRefusal
 
 T = TypeVar("T")
 ACCOUNT_NOT_READ = "ACCOUNT_NOT_READ"
@@ -46,12 +47,10 @@ class Mails:
             self.problem = problem
 
 
-def signal_mail_of(tell: Tell, shadow: Book | None) -> MailMessage | None:
-    """Make the mail of a `signal` message of the day; None where its signal is no longer known."""
+def signal_mail_of(tell: Tell, shadow: Book | None, refused: Sequence[CombinationRefusal]) -> MailMessage:
+    """Make the mail of a `signal` message of the day; `refused`: the evening's entries that a combination ended."""
     payload = tell.payload
-    if payload["ranked"] is None:
-        return None
-    ranked = read_ranked(payload["ranked"])
+    ranked = _refused(payload["rejection"], refused) if payload["ranked"] is None else read_ranked(payload["ranked"])
     account = None if payload["account"] is None else read_account(payload["account"])
     verdict: OrderIntent | Rejection
     if payload["decision"] == "intent":
@@ -62,6 +61,16 @@ def signal_mail_of(tell: Tell, shadow: Book | None) -> MailMessage | None:
         verdict = _not_read(ranked, payload)
     note = payload.get("reason", "") if account is None else ""
     return signal_mail(ranked, verdict, Books(account, _shadow_book(shadow, account), note))
+
+
+def _refused(rejection: Mapping[str, Any], refused: Sequence[CombinationRefusal]) -> RankedSignal:
+    """Return a combination's refusal as a signal without a rank; it never came to be ranked."""
+    wanted = tuple(rejection[name] for name in ("strategy", "instrument_id", "side", "purpose"))
+    for r in refused:
+        s = r.signal
+        if (s.strategy, s.instrument_id, s.side.value, s.purpose.value) == wanted:
+            return RankedSignal(s, 0, "refused", r.reason, 0.0, (), "", None)
+    raise AssertionError(f"the plan refuses {wanted}, which the evening did not")
 
 
 def _not_read(ranked: RankedSignal, payload: Mapping[str, Any]) -> Rejection:

@@ -220,9 +220,7 @@ def _rank(ranked: RankedSignal) -> Block:
     title = f"Ranking: {place}, {ranked.tag}"
     if not ranked.criteria:
         return Note(title, ranked.tag_reason)
-    rows = tuple(
-        Row((*measured(c.name, c.value), f"{c.score:.3f}", f"{c.weight:g}")) for c in ranked.criteria
-    )
+    rows = tuple(Row((*measured(c.name, c.value), f"{c.score:.3f}", f"{c.weight:g}")) for c in ranked.criteria)
     rows += (Row(("score", "", f"{ranked.score:.3f}", ""), detail=ranked.tag_reason),)
     return Table(title, ("Criterion", "Value", "Score", "Weight"), rows, frozenset({1, 2, 3}))
 

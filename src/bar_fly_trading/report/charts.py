@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, HEIGHT = 720, 240
-LEFT, RIGHT, TOP, BOTTOM = 64, 12, 14, 28
+WIDTH, HEIGHT = 720, 260
+LEFT, RIGHT, TOP, BOTTOM = 84, 12, 14, 34
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +21,16 @@ class Line:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    step = (high - low) / 4
-    return [low + step * i for i in range(5)]
+    """Return three to eight round numbers inside the range, 1, 2 or 5 times a power of ten apart."""
+    power = 10.0 ** math.floor(math.log10((high - low) / 3))
+    step = next(n * power for n in (5, 2, 1) if (high - low) / (n * power) >= 3)
+    first = math.ceil(low / step)
+    return [step * i for i in range(first, math.floor(high / step) + 1)]
+
+
+def _axis(value: float, step: float) -> str:
+    decimals = max(0, -math.floor(math.log10(step)))
+    return f"{value:,.{decimals}f}"
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:
@@ -47,9 +56,12 @@ def line_chart(title: str, labels: Sequence[str], lines: Sequence[Line], unit: s
         return TOP + (high - v) / (high - low) * (HEIGHT - TOP - BOTTOM)
 
     parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">']
-    for tick in _ticks(low, high):
+    ticks = _ticks(low, high)
+    for tick in ticks:
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
-        parts.append(f'<text class="axis" x="{LEFT - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:,.0f}</text>')
+        parts.append(
+            f'<text class="axis" x="{LEFT - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">{_axis(tick, ticks[1] - ticks[0])}</text>'
+        )
     for i, anchor in ((0, "start"), (len(labels) // 2, "middle"), (len(labels) - 1, "end")):
         parts.append(
             f'<text class="axis" x="{x(i):.1f}" y="{HEIGHT - 8}" text-anchor="{anchor}">{escape(labels[i])}</text>'

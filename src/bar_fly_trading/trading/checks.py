@@ -58,6 +58,15 @@ def no_short(candidate: Candidate, desk: Desk, limits: Limits) -> Failure | None
     return None
 
 
+def already_held(candidate: Candidate, desk: Desk, limits: Limits) -> Failure | None:
+    """ALREADY_HELD: a strategy enters what it does not hold; a second signal on a holding adds nothing to it."""
+    signal = candidate.signal
+    held = desk.book_held.get((signal.strategy, signal.instrument_id), 0)
+    if candidate.is_exit or held <= 0:
+        return None
+    return Failure("ALREADY_HELD", f"{held} shares", "0 shares", f"{signal.strategy} already holds {signal.symbol}")
+
+
 def duplicate(candidate: Candidate, desk: Desk, limits: Limits) -> Failure | None:
     """DUPLICATE: one BUY an instrument a day and mode; one exit a strategy, instrument and day."""
     signal = candidate.signal

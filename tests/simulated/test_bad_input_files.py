@@ -1,0 +1,186 @@
+"""Files and settings that are wrong: one clear message, the documented exit code, nothing taken, nothing lost."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from bar_fly_trading.data.store import Store
+from tests.simulated.conftest import SETTINGS, SIGNAL_DAY, Chain, chain_bars, free_port
+
+Edit = Callable[[pl.DataFrame], pl.DataFrame]
+FIRST = (pl.col("symbol") == "GOLF") & (pl.col("date") == "2021-03-15")
+
+
+def _set(column: str, value: float) -> Edit:
+    return lambda bars: bars.with_columns(pl.when(FIRST).then(pl.lit(value)).otherwise(pl.col(column)).alias(column))
+
+
+BAD_BARS: dict[str, tuple[Edit, str]] = {
+    "missing column": (lambda bars: bars.drop("volume"), "column volume is missing"),
+    "NaN": (_set("close", float("nan")), "close is missing"),
+    "duplicate date": (lambda bars: pl.concat([bars, bars.filter(FIRST)]), "date occurs twice"),
+    "999999 price": (_set("close", 999999.0), "999999"),
+}
+
+
+def _store_of(chain: Chain) -> tuple[str | None, dict[str, int]]:
+    store = Store(chain.home / "store")
+    return store.current(), {name: store.read(name).height for name in ("bars", "spells", "splits", "dividends")}
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize("fault", [*BAD_BARS])
+def test_a_faulty_bars_file_is_refused_whole(imported: Chain, tmp_path: Path, fault: str, suffix: str) -> None:
+    """A bars file with one fault is refused whole, the fault named with its place, and the store stays as it was."""
+    edit, words = BAD_BARS[fault]
+    path = tmp_path / f"faulty.{suffix}"
+    bars = edit(chain_bars().filter(pl.col("symbol") == "GOLF").with_columns(pl.col("close") + 0.01))
+    bars.write_csv(path) if suffix == "csv" else bars.write_parquet(path)
+    before = _store_of(imported)
+    said = imported.refused(3, "import", "bars", path)
+    assert words in said and str(path) in said
+    if fault != "missing column":
+        assert "GOLF" in said and "2021-03-15" in said
+    assert "Nothing was imported" in said
+    assert _store_of(imported) == before
+    assert imported.debris() == []
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PAR1 not a table at all", b"\x00\xff\xfe"])
+def test_a_file_that_is_no_table_is_refused(imported: Chain, tmp_path: Path, content: bytes | None) -> None:
+    """A bars file that is not there, empty, or no table at all is refused by name."""
+    path = tmp_path / "broken.parquet"
+    if content is not None:
+        path.write_bytes(content)
+    before = _store_of(imported)
+    assert str(path) in imported.refused(3, "import", "bars", path)
+    assert _store_of(imported) == before
+
+
+def test_the_good_files_of_an_import_are_kept(empty: Chain, tmp_path: Path) -> None:
+    """Of two files the faulty one is refused whole and the good one is taken whole."""
+    good, bad = tmp_path / "good.csv", tmp_path / "bad.csv"
+    bars = chain_bars()
+    bars.filter(pl.col("symbol") == "ALFA").write_csv(good)
+    BAD_BARS["NaN"][0](bars.filter(pl.col("symbol") == "GOLF")).write_csv(bad)
+    said = empty.refused(3, "import", "bars", good, bad)
+    assert "1 files refused" in said and "1 other files were imported" in said
+    assert Store(empty.home / "store").read("bars")["instrument_id"].unique().to_list() == ["us:ALFA"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "day,ticker,last\n2021-04-20,AAPL,1.0\n",
+        ",date,symbol,close\n0,2021-04-20,AAPL,abc\n",
+        "symbol,date,open,high,low,close\n",
+    ],
+)
+def test_an_all_data_file_of_another_layout_is_refused(empty: Chain, tmp_path: Path, text: str) -> None:
+    """An all_data file of another layout is refused with what it lacks, and nothing of it is taken."""
+    path = tmp_path / "all_data_0.csv"
+    path.write_text(text)
+    assert str(path) in empty.refused(3, "import", "all-data", path)
+    assert Store(empty.home / "store").current() is None
+
+
+def test_a_glob_that_matches_nothing_is_refused(empty: Chain, tmp_path: Path) -> None:
+    """An all_data glob without a file behind it is refused by name."""
+    assert "all_data_*.csv" in empty.refused(3, "import", "all-data", tmp_path / "all_data_*.csv")
+
+
+@pytest.mark.parametrize(
+    ("added", "words"),
+    [
+        ("[limits]\npositions_maxx = 3\n", "positions_maxx"),
+        ("[limitz]\npositions_max = 3\n", "limitz"),
+        ('[limits]\npositions_max = "ten"\n', "positions_max"),
+        ("[limits]\nposition_fraction_max = 5\n", "0.05"),
+        ("[limits]\ndaily_loss_usd_max = -1000\n", "positive"),
+        ("[limits]\npositions_max = \n", "settings.toml"),
+        ("[strategies.bolinger]\nenabled = true\n", "bollinger"),
+        ("[strategies.bollinger]\nstop_fractio = 0.06\n", "stop_fractio"),
+    ],
+)
+def test_a_wrong_settings_file_is_refused_and_changes_nothing(imported: Chain, added: str, words: str) -> None:
+    """A settings file with an unknown name, a wrong type or an absurd number is refused by name before anything is done."""
+    (imported.home / "settings.toml").write_text(SETTINGS + "\n" + added)
+    before = sorted(p for p in imported.home.rglob("*") if p.is_file())
+    said = imported.refused(2, "evening", "--no-pull", "--as-of", SIGNAL_DAY)
+    assert words in said and "settings.toml" in said
+    assert sorted(p for p in imported.home.rglob("*") if p.is_file()) == before
+
+
+@pytest.mark.parametrize(
+    ("env", "words"),
+    [
+        ({"IBKR_MAX_POSITION_PCT": "5"}, "IBKR_MAX_POSITION_PCT"),
+        ({"IBKR_MAX_DAILY_LOSS": "-500"}, "IBKR_MAX_DAILY_LOSS"),
+        ({"IBKR_SMTP_PORT": "smtp"}, "IBKR_SMTP_PORT"),
+    ],
+)
+def test_a_wrong_variable_is_refused_by_name(imported: Chain, env: dict[str, str], words: str) -> None:
+    """A variable of the older program with an impossible value is refused by its name; 5 is not read as 500 %."""
+    assert words in imported.refused(2, "evening", "--no-pull", "--as-of", SIGNAL_DAY, **env)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("evening", "--no-pull", "--as-of", "20-04-2021"),
+        ("evening", "--no-pull", "--as-of", "2021-04-18"),
+        ("morning", "--as-of", "2021-04-21", "--mode", "dry"),
+        ("morning", "--as-of", "2021-04-21", "--gateway", "nowhere"),
+        ("evening", "--no-pull", "--as-of", "2021-04-20", "--set", "limits.positions_max"),
+        ("evening", "--no-pull", "--as-of", "2021-04-20", "--set", "limits.nothing=1"),
+    ],
+)
+def test_a_wrong_flag_is_refused(imported: Chain, words: tuple[str, ...]) -> None:
+    """A flag with an impossible value is refused with the way to write it, before anything is done."""
+    imported.refused(2, *words)
+    assert imported.records("evening", "plan") == []
+
+
+@pytest.mark.parametrize("as_of", ["2021-04-26", "2099-04-20", "2015-04-20"])
+def test_an_evening_without_data_of_its_session_is_refused(imported: Chain, as_of: str) -> None:
+    """An evening of a session that the store knows nothing of (or that has not come) is refused, and ranks nothing."""
+    code = 2 if as_of.startswith("2099") else 4
+    imported.refused(code, "evening", "--no-pull", "--as-of", as_of)
+    assert imported.records("evening") == []
+    assert not (imported.home / "signals").exists()
+
+
+def test_a_damaged_store_is_said_and_never_treated_as_empty(imported: Chain) -> None:
+    """A store segment with a changed byte stops the run by its name; nothing is ranked from the rest."""
+    segment = max((imported.home / "store").rglob("*.parquet"), key=lambda p: p.stat().st_size)
+    content = bytearray(segment.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    segment.write_bytes(bytes(content))
+    assert segment.name in imported.refused(13, "evening", "--no-pull", "--as-of", SIGNAL_DAY)
+    assert imported.records("evening") == []
+
+
+def test_a_damaged_model_is_said(imported: Chain, tmp_path: Path) -> None:
+    """A model folder that is none, given or active, stops the evening with the command to run."""
+    said = imported.refused(7, "evening", "--no-pull", "--as-of", SIGNAL_DAY, "--model", tmp_path / "nothing")
+    assert "nothing" in said
+    shutil.copytree(imported.home / "store", imported.home / "models" / "broken")
+    (imported.home / "models" / "ACTIVE").write_text("broken\n")
+    assert imported.records("evening") == []
+
+
+def test_no_key_and_no_network_lose_nothing(imported: Chain) -> None:
+    """Without a key a pull says which name to set; the store and the next evening on it are as before."""
+    before = _store_of(imported)
+    said = imported.refused(2, "pull", "ALFA", "--as-of", SIGNAL_DAY)
+    assert "ALPHAVANTAGE_API_KEY" in said or "alpha_vantage_key" in said
+    url = f"data.alpha_vantage_url=http://127.0.0.1:{free_port()}/query"
+    said = imported.refused(6, "pull", "ALFA", "--as-of", SIGNAL_DAY, "--set", url, ALPHAVANTAGE_API_KEY="SECRETKEY1")
+    assert "SECRETKEY1" not in said
+    assert _store_of(imported) == before
