@@ -163,7 +163,7 @@ def main() -> None:
         said = [f"{'none' if ic is None else format(ic, '+.3f')}" for ic in (ours["ic"], peer[h].ic)]
         print(f"rank correlation, {h:>2} sessions: network {said[0]} after {STEPS} steps, ridge {said[1]}")
     print(
-        f"test sessions {view.sessions[split.test[0]]} to {view.sessions[split.test[1]]}; the names are the file's own, survivors"
+        f"test sessions {view.sessions[split.test[0]]} to {view.sessions[split.test[1]]}; a file of today's members flatters every figure"
     )
 
 

@@ -224,7 +224,14 @@ def test_every_check_refuses_by_itself_when_nothing_is_known() -> None:
     """Alone and with nothing known, no check passes an entry that it is about: a missing number never passes."""
     nothing = candidate(quote=None, dollar_volume_median_20d_usd=None, tag="watch")
     empty = Desk(None, None, None, entries=99, held={str(n): 1 for n in range(99)})
-    about_more = {checks.no_short, checks.duplicate, checks.opposite, checks.intent_unknown, checks.account_holds}
+    about_more = {
+        checks.no_short,
+        checks.already_held,
+        checks.duplicate,
+        checks.opposite,
+        checks.intent_unknown,
+        checks.account_holds,
+    }
     for check in CHECKS:
         if check not in about_more:
             assert check(nothing, empty, Limits()) is not None, check

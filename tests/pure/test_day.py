@@ -268,7 +268,7 @@ def test_shadow_order_whose_limit_lies_short_of_the_ask_is_not_filled() -> None:
 
 def test_shadow_account_is_the_real_one_with_the_shadow_book_on_top() -> None:
     """What shadow holds costs it cash, counts in its net liquidation and in the stock's fraction, and an exit sells it."""
-    fills = [bought("AAPL", 30, mode=Mode.SHADOW), bought("IBM", 10, mode=Mode.SHADOW)]
+    fills = [bought("AAPL", 30, mode=Mode.SHADOW, strategy="another"), bought("IBM", 10, mode=Mode.SHADOW)]
     desk = Desk({f"us:{s}": quote(s) for s in ("AAPL", "IBM")}, account=account("100000"))
     desk.run(start(morning(ranked("AAPL"), ranked("IBM", exit_=True), fills=fills)))
     by_symbol = {s.intent.symbol: s.intent for s in desk.statuses()}
@@ -281,7 +281,7 @@ def test_shadow_account_is_the_real_one_with_the_shadow_book_on_top() -> None:
 def test_a_split_of_the_morning_moves_no_price_and_no_loss() -> None:
     """On a 4-for-1 morning a quote of a quarter is no drift, the limit is a quarter's, and the book loses nothing."""
     split = Split("us:AAPL", SESSION, Decimal(4))
-    fills = [bought("AAPL", 10, mode=Mode.SHADOW)]
+    fills = [bought("AAPL", 10, mode=Mode.SHADOW, strategy="another")]
     book = build_book(fills, mode=Mode.SHADOW, session=SESSION, splits=[split])
     given_ = morning(ranked("AAPL"), fills=fills, split_factors={"us:AAPL": Decimal(4)}, books={Mode.SHADOW: book})
     desk = Desk({"us:AAPL": quote("AAPL", "24.99", "25.01")})

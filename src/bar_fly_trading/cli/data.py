@@ -28,6 +28,14 @@ export_app = typer.Typer(
     no_args_is_help=True,
     help="Write files that other programs read.",
 )
+
+
+@export_app.callback()
+def export_group() -> None:
+    """Write files that other programs read."""
+    # A group of one command would be that command itself: `bft export all-data` would be a folder's name.
+
+
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files to read.")]
 SHOWN_MAX = 25
 

@@ -183,8 +183,8 @@ def _signal_facts(ranked: RankedSignal) -> Facts:
         ("Strategy", signal.strategy),
         ("Signal of", f"close of {signal.session.isoformat()}"),
         ("Close as traded", usd(signal.close_usd)),
-        *(measured(name, value) for name, value in signal.observed),
         ("Why", signal.reason),
+        *(measured(name, value) for name, value in signal.observed),
     ]
     return Facts("Signal", tuple(rows))
 

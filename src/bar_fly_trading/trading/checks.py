@@ -263,7 +263,7 @@ def position_fraction(candidate: Candidate, desk: Desk, limits: Limits) -> Failu
     return Failure("POSITION_FRACTION", percent(fraction), percent(maximum), words)
 
 
-SIGNAL_CHECKS: tuple[Check, ...] = (watch, no_short, intent_unknown, duplicate, opposite, account_holds)
+SIGNAL_CHECKS: tuple[Check, ...] = (watch, no_short, already_held, intent_unknown, duplicate, opposite, account_holds)
 QUOTE_CHECKS: tuple[Check, ...] = (quote_there, quote_order, quote_live, quote_fresh, not_halted, spread, drift)
 ACCOUNT_CHECKS: tuple[Check, ...] = (dollar_volume, entries_max, positions_max, daily_loss, cash, position_fraction)
 CHECKS: tuple[Check, ...] = SIGNAL_CHECKS + QUOTE_CHECKS + ACCOUNT_CHECKS
