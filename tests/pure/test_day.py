@@ -289,7 +289,7 @@ def test_a_split_of_the_morning_moves_no_price_and_no_loss() -> None:
     (status,) = desk.statuses()
     observed = dict(status.intent.observed_values)
     assert (status.intent.limit_price_usd, status.intent.limit_price_bound_usd) == (Decimal("25.01"), Decimal("25.50"))
-    assert (observed["drift_fraction"], observed["held_by_strategy"]) == ("0.000000", "40")
+    assert (observed["drift_fraction"], observed["held_by_account"]) == ("0.000000", "40")
     assert Decimal(str(observed["daily_pnl_usd"])) == 0
 
 

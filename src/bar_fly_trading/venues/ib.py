@@ -325,7 +325,7 @@ class IbPaperTrader(IbReader):
         self._ib.disconnectedEvent += self._on_disconnect
 
     async def connect(self) -> str:
-        """Connect as IbReader does, and refuse any account that is not a paper account."""
+        """Connect as IbReader does, refuse any account that is not a paper account, and report today's earlier fills."""
         account = await super().connect()
         if not account.startswith(PAPER_ACCOUNT_PREFIX):
             await self.disconnect()
@@ -333,6 +333,11 @@ class IbPaperTrader(IbReader):
                 f"account {account} behind {self.where} is no paper account (those begin with DU); nothing was sent.",
                 way_out="Log the Gateway in to the paper account, or run in shadow.",
             )
+        # What was filled today before this connection: a run that ended with an order at work learns its fate here.
+        for fill in self._ib.fills():
+            key = _key_of(fill.execution.orderRef)
+            if key:
+                self._queue.put_nowait(_execution(key, fill))
         return account
 
     async def send(self, intent: OrderIntent) -> SendOutcome:
