@@ -104,7 +104,10 @@ def run(
         run_id = f"{command}-{uuid.uuid4().hex[:12]}"
         calendar = Calendar(settings.schedule.extra_closures)
         store = Store(home.store)
+        new = not home.journal.exists()
         with Journal.open(home.journal, now_us=now.now_us, run_id=run_id) as journal:
+            if new:
+                say.line(f"new journal: {home.journal}")
             yield Parts(
                 home=home,
                 settings=settings,

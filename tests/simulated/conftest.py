@@ -284,9 +284,12 @@ class Gateway:
 
 def start_simulator(command: str, *flags: object, servers: int = 1) -> Gateway:
     """Start `bft COMMAND` on free ports and wait until it says that it is ready."""
-    process = subprocess.Popen(
-        [str(BFT), command, *map(str, flags)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    argv = [str(BFT), command, *map(str, flags)]
+    return ready(subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True), servers)
+
+
+def ready(process: subprocess.Popen[str], servers: int = 1) -> Gateway:
+    """Wait until a simulator's process has said where each of its servers is."""
     found: dict[str, tuple[int, int]] = {}
     assert process.stdout is not None and process.stderr is not None
     while len(found) < servers:
@@ -353,7 +356,7 @@ def ranked(_ranked: Path, bars_file: Path, tmp_path: Path) -> Chain:
 @pytest.fixture
 def empty(bars_file: Path, tmp_path: Path) -> Chain:
     """Return an empty home with settings that reach nothing outside this machine."""
-    chain = Chain(tmp_path / "home", bars_file)
+    chain = Chain(tmp_path / "empty", bars_file)
     chain.home.mkdir()
     (chain.home / "settings.toml").write_text(SETTINGS)
     return chain

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from tests.simulated.conftest import SETTINGS, SIGNAL_DAY, Chain, chain_bars, free_port
 
 from bar_fly_trading.data.store import Store
-from tests.simulated.conftest import SETTINGS, SIGNAL_DAY, Chain, chain_bars, free_port
 
 Edit = Callable[[pl.DataFrame], pl.DataFrame]
 FIRST = (pl.col("symbol") == "GOLF") & (pl.col("date") == "2021-03-15")
@@ -180,6 +180,8 @@ def test_no_key_and_no_network_lose_nothing(imported: Chain) -> None:
     said = imported.refused(2, "pull", "ALFA", "--as-of", "2021-04-26")
     assert "ALPHAVANTAGE_API_KEY" in said or "alpha_vantage_key" in said
     url = f"data.alpha_vantage_url=http://127.0.0.1:{free_port()}/query"
-    said = imported.refused(6, "pull", "ALFA", "--as-of", "2021-04-26", "--set", url, ALPHAVANTAGE_API_KEY="SECRETKEY1")
+    said = imported.refused(
+        20, "pull", "ALFA", "--as-of", "2021-04-26", "--set", url, ALPHAVANTAGE_API_KEY="SECRETKEY1"
+    )
     assert "SECRETKEY1" not in said
     assert _store_of(imported) == before

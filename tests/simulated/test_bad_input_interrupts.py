@@ -12,9 +12,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from tests.simulated.conftest import BFT, NEXT_DAY, SIGNAL_DAY, TRADED, Chain, Gateway, chain_bars, one_message
 
 from bar_fly_trading.data.store import Store
-from tests.simulated.conftest import BFT, NEXT_DAY, SIGNAL_DAY, TRADED, Chain, Gateway, chain_bars, one_message
 
 EVENING = ("evening", "--no-pull", "--as-of", SIGNAL_DAY)
 TABLES = ("bars", "spells", "splits", "dividends")
@@ -37,7 +37,7 @@ def _wait_for_lock(chain: Chain, process: subprocess.Popen[str]) -> None:
 
 @pytest.fixture(scope="module")
 def more_bars(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a second bars file: 104 more names, whose volumes do not compress, and a corrected one."""
+    """Return a second bars file: 104 more names, which do not compress, and a corrected one."""
     bars = chain_bars()
     golf = bars.filter(pl.col("symbol") == "GOLF")
     names = [f"M{first}{second}" for first in "ABCD" for second in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"]
@@ -46,6 +46,7 @@ def more_bars(tmp_path_factory: pytest.TempPathFactory) -> Path:
         golf.with_columns(
             pl.lit(name).alias("symbol"),
             pl.Series("volume", [noise.randrange(1_000_000, 9_000_000) for _ in range(golf.height)]),
+            pl.Series("adjusted_close", [noise.uniform(90, 110) for _ in range(golf.height)]),
         )
         for name in names
     ]
@@ -100,7 +101,11 @@ def _temps(home: Path) -> int:
     return len([*(home / "store").rglob("*.bft-tmp")])
 
 
-MOMENTS: dict[str, Callable[[Path], int]] = {"a file being written": _temps, "a segment": _segments, "a manifest": _manifests}
+MOMENTS: dict[str, Callable[[Path], int]] = {
+    "a file being written": _temps,
+    "a segment": _segments,
+    "a manifest": _manifests,
+}
 
 
 @pytest.mark.parametrize("moment", [*MOMENTS, "any time 1", "any time 2"])

@@ -8,7 +8,6 @@ from contextlib import closing
 from datetime import date
 
 import pytest
-
 from tests.simulated.conftest import (
     NEXT_DAY,
     TRADED,

@@ -161,13 +161,14 @@ def export_all_data(
 ) -> None:
     """Write the feature table as `all_data` files, 15 symbols a file, for older scripts."""
     from bar_fly_trading import wiring
-    from bar_fly_trading.daily_pipeline.view import features_at, newest_session
+    from bar_fly_trading.daily_pipeline.view import features_at, newest_session, say_written
     from bar_fly_trading.data.exporters import all_data
     from bar_fly_trading.data.views import load_sectors
 
     with Terminal() as terminal, wiring.run(resolved(home), say=terminal, command="export") as parts:
         day = newest_session(parts) if as_of is None else parse_day(as_of)
         features = features_at(parts, day)
+        say_written(parts, features)
         written = all_data.export_all_data(
             features.read(), folder, sectors=load_sectors(parts.store), file_format="parquet" if parquet else "csv"
         )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -39,7 +40,8 @@ def train(
 ) -> None:
     """Train the stockformer on everything known by a session (default: the store's newest) and make it the active model."""
     from bar_fly_trading import wiring
-    from bar_fly_trading.daily_pipeline.view import features_at, newest_session
+    from bar_fly_trading.daily_pipeline.view import features_at, newest_session, say_written
+    from bar_fly_trading.stockformer.inputs import SOURCE_COLUMNS
     from bar_fly_trading.stockformer.registry import train_due
 
     began_s = time.monotonic()
@@ -58,13 +60,15 @@ def train(
             return
         budget = minutes if minutes is not None or steps is not None else found.settings.training.minutes
         features = features_at(parts, day)
+        say_written(parts, features)
         terminal.line(
             f"training on {features.rows} rows up to {day}" + (f", at most {budget:g} minutes" if budget else "")
         )
-        table = features.read()
+        table = features.read(columns=SOURCE_COLUMNS)
         left = None if budget is None else max(budget - (time.monotonic() - began_s) / 60, MINUTES_LEFT_MIN)
         report = run_training(parts, terminal, table, day, minutes=left, steps=steps, seed=seed)
         _say_report(terminal, report, json=json)
+        terminal.line(f"journal: {parts.home.journal}")
 
 
 def run_training(
@@ -118,9 +122,25 @@ def _say_report(terminal: Terminal, report: TrainingReport, *, json: bool) -> No
         )
         return
     terminal.line(f"trained {report.seconds:.0f} s, {report.samples_per_s:,.0f} samples/s, ended by {card.stopped}")
-    for name, value in sorted(card.scores.items()):
-        terminal.line(f"  {name}: {value:.4f}" if isinstance(value, float) else f"  {name}: {value}")
+    for line in _score_lines(card.scores):
+        terminal.line(f"  {line}")
     terminal.line(f"model {card.model_id} is active: {report.folder}")
+
+
+def _score_lines(scores: Mapping[str, Any]) -> Iterator[str]:
+    """Put the scores out of sample in words, horizon by horizon; a baseline stands beside each."""
+    yield (
+        f"out of sample, {scores['test_sessions']} sessions, {scores['test_rows']:,} rows:"
+        f" loss {scores['test_loss']:.4f} (untrained {scores['test_loss_untrained']:.4f})"
+    )
+    for name in sorted((n for n, s in scores.items() if isinstance(s, dict)), key=lambda n: int(n[:-1])):
+        s = scores[name]
+        yield (
+            f"{name:>3}: rank correlation {s['ic']:+.3f} over {s['ic_sessions']} sessions, direction right {s['hit_rate']:.1%}"
+            f" (always up {s['rise_rate']:.1%}), squared error {s['mse']:.6f} (of the mean {s['mse_training_mean']:.6f}),"
+            f" 80 % interval held {s['coverage']:.1%}"
+        )
+    yield "a few sessions of one market regime prove no skill; the models of several weeks do"
 
 
 def predict(
@@ -128,12 +148,19 @@ def predict(
 ) -> None:
     """Predict 3, 10 and 30 days for every eligible symbol of a session (default: the store's newest)."""
     from bar_fly_trading import wiring
-    from bar_fly_trading.daily_pipeline.view import features_at, first_session, newest_session, predictions_at
+    from bar_fly_trading.daily_pipeline.view import (
+        features_at,
+        first_session,
+        newest_session,
+        predictions_at,
+        say_written,
+    )
     from bar_fly_trading.errors import TrainModel
 
     with Terminal(quiet=json) as terminal, wiring.run(resolved(home), say=terminal, command="predict") as parts:
         day = newest_session(parts) if as_of is None else parse_day(as_of)
         features = features_at(parts, day)
+        say_written(parts, features)
         table, model_id = predictions_at(parts, features.read(first_session(parts, day, ())), day, model)
         if table is None:
             raise TrainModel("no model was ever trained in this home.", way_out="Run bft train first.")

@@ -100,6 +100,7 @@ def evening(
         if done.evening.excluded:
             terminal.line(f"{len(done.evening.excluded)} symbols were kept out (listed in the mail)")
         terminal.line(f"ranked list: {done.signals_file}")
+        terminal.line(f"journal: {parts.home.journal}")
         return {
             "evening_id": done.evening.evening_id(),
             "signals_file": str(done.signals_file),
@@ -230,6 +231,7 @@ def reconcile(
             terminal.line(f"{d.kind} ({d.remedy.value}): {d.words}")
         if not differences:
             terminal.line(f"no differences; account {account.account if account else 'not read: ' + unread}")
+        terminal.line(f"journal: {parts.home.journal}")
         return {"differences": [d.words for d in differences], "account": account.account if account else None}
 
     _stage(

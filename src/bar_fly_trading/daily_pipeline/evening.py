@@ -10,7 +10,7 @@ from bar_fly_trading.daily_pipeline.books import build_books, holdings_by_mode
 from bar_fly_trading.daily_pipeline.parts import Parts
 from bar_fly_trading.daily_pipeline.records import EVENING_KIND, SOURCE_KIND, Evening, newest_evening
 from bar_fly_trading.daily_pipeline.telling import Mails
-from bar_fly_trading.daily_pipeline.view import content_sha256, features_at, market_view
+from bar_fly_trading.daily_pipeline.view import content_sha256, features_at, market_view, say_written
 from bar_fly_trading.day import RankRules, rank
 from bar_fly_trading.errors import CheckVendor, DoneLess, FixData
 from bar_fly_trading.facts.sessions import evening_us
@@ -38,6 +38,7 @@ async def evening(parts: Parts, as_of: date, mails: Mails, *, pull: bool, model:
     _check_closed(parts, as_of)
     notes = await _pulled(parts, as_of, mails) if pull else []
     features = features_at(parts, as_of)
+    say_written(parts, features)
     books = build_books(parts.journal, parts.store, as_of, evening_us(as_of))
     holdings = holdings_by_mode(books, parts.modes)
     view, sectors, _, model_id = market_view(parts, features, as_of, holdings, model)

@@ -14,6 +14,7 @@ from bar_fly_trading.errors import BftError, DoneLess, DoneNotTold
 from bar_fly_trading.facts.account import AccountSnapshot, Position
 from bar_fly_trading.notify.compose import Books, Failure, ShadowBook, failure_mail, signal_mail
 from bar_fly_trading.notify.message import MailMessage
+from bar_fly_trading.notify.outbox import KEPT
 from bar_fly_trading.notify.ping import ping
 from bar_fly_trading.trading.book import Book
 from bar_fly_trading.trading.orders import Mode
@@ -140,17 +141,17 @@ async def told(
             _queue_failure(mails, stage, kept, next_command, mails.problem)
     except BftError as error:
         _queue_failure(mails, stage, kept, next_command, error)
-        _send(parts)
+        _send(mails)
         _say_ping(parts, ping(url, "fail"))
         raise
     except Exception as error:
         _queue_failure(
             mails, stage, kept, next_command, DoneLess(f"a defect: {type(error).__name__}", way_out=next_command)
         )
-        _send(parts)
+        _send(mails)
         _say_ping(parts, ping(url, "fail"))
         raise
-    waiting = _send(parts)
+    waiting = _send(mails)
     _say_ping(parts, ping(url, "fail" if mails.problem is not None else "success"))
     if mails.problem is not None:
         raise mails.problem
@@ -177,8 +178,11 @@ def _queue_failure(mails: Mails, stage: str, kept: str, next_command: str, error
     )
 
 
-def _send(parts: Parts) -> str:
+def _send(mails: Mails) -> str:
     """Send what waits; return why something still waits, else ''."""
+    parts = mails.parts
+    if mails.queued and not parts.route.configured:
+        parts.say.line(f"no mail server is set, mails are kept as files: {parts.outbox.root / KEPT}")
     result = parts.outbox.flush(parts.route)
     if result.delivered:
         parts.say.line(f"{len(result.delivered)} mails sent; copies: {result.delivered[0].parent}")

@@ -37,10 +37,12 @@ class Features:
     reused: bool
     rows: int
 
-    def read(self, first: date | None = None) -> pl.DataFrame:
-        """Return the table, from session `first` on."""
+    def read(self, first: date | None = None, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Return the table, from session `first` on; `columns`: only these of it."""
         scan = pl.scan_parquet(self.path)
-        return (scan if first is None else scan.filter(pl.col("session") >= first)).collect()
+        if first is not None:
+            scan = scan.filter(pl.col("session") >= first)
+        return (scan if columns is None else scan.select(columns)).collect()
 
 
 def newest_session(parts: Parts) -> date:
@@ -89,6 +91,12 @@ def features_at(parts: Parts, as_of: date) -> Features:
     publish_with(path, lambda temp: table.write_parquet(temp, compression="lz4"))
     _prune(parts.home.features, keep=path)
     return Features(path, key, version, excluded, False, table.height)
+
+
+def say_written(parts: Parts, features: Features) -> None:
+    """Say where a feature table was written, where it was."""
+    if not features.reused:
+        parts.say.line(f"features of {features.rows} rows: {features.path}")
 
 
 def _excluded_frame(excluded: Sequence[tuple[str, str]]) -> pl.DataFrame:

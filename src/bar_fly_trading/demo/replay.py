@@ -26,6 +26,7 @@ from bar_fly_trading.demo.servers import Simulators, mail_sink, simulators
 from bar_fly_trading.errors import FixSettings, TrainModel
 from bar_fly_trading.facts.sessions import MINUTE_US, Calendar
 from bar_fly_trading.settings import resolve
+from bar_fly_trading.stockformer.inputs import SOURCE_COLUMNS
 
 MARKER = ".bft-demo"
 DEMO_LAST = date(2013, 3, 1)
@@ -253,7 +254,7 @@ async def _train(stage: _Stage, day: date) -> None:
     screen.line(f"training the stockformer on everything known at {day}, at most {TRAINING_MINUTES * 60:.0f} s...")
     try:
         report = train(
-            features_at(parts, day).read(),
+            features_at(parts, day).read(columns=SOURCE_COLUMNS),
             as_of=day,
             minutes=TRAINING_MINUTES,
             seed=1,
