@@ -105,7 +105,7 @@ def run(
         calendar = Calendar(settings.schedule.extra_closures)
         store = Store(home.store)
         new = not home.journal.exists()
-        with Journal.open(home.journal, now_us=now.now_us, run_id=run_id) as journal:
+        with Journal.open(home.journal, now_us=now.now_us, run_id=run_id, settings_hash=resolved.hash) as journal:
             if new:
                 say.line(f"new journal: {home.journal}")
             yield Parts(

@@ -32,7 +32,7 @@ INTENT = {"session": "2021-04-21", "mode": "paper", "strategy": "bollinger", "qu
 
 def open_journal(path: Path, run_id: str = "run-1") -> Journal:
     """A journal whose clock stands at 7."""
-    return Journal.open(path, now_us=lambda: 7, run_id=run_id)
+    return Journal.open(path, now_us=lambda: 7, run_id=run_id, settings_hash="s")
 
 
 @pytest.fixture
@@ -56,10 +56,10 @@ def test_records_and_intents_come_back_as_written(journal: Journal) -> None:
         IntentChange("K1", State.CHECKED, State.SHADOWED, {**INTENT, "quantity": 4}),
     ]
     assert journal.append("fill", {"session": "2021-04-22"}, at_us=8, changes=changes) == 3
-    assert [(r.seq, r.kind, r.at_us, r.recorded_at_us, r.run_id) for r in journal.records()] == [
-        (1, "plan", 5, 7, "run-1"),
-        (2, "note", 6, 7, "run-1"),
-        (3, "fill", 8, 7, "run-1"),
+    assert [(r.seq, r.kind, r.at_us, r.recorded_at_us, r.run_id, r.settings_hash) for r in journal.records()] == [
+        (1, "plan", 5, 7, "run-1", "s"),
+        (2, "note", 6, 7, "run-1", "s"),
+        (3, "fill", 8, 7, "run-1", "s"),
     ]
     assert journal.records(kinds=["note"])[0].payload == {"text": "ünïcode"}
     assert [r.seq for r in journal.records(session=SESSION)] == [1]
@@ -83,6 +83,7 @@ def test_each_record_carries_the_hash_of_the_one_before(journal: Journal) -> Non
             "at": r.at_us,
             "recorded_at": r.recorded_at_us,
             "run_id": r.run_id,
+            "settings_hash": r.settings_hash,
             "payload": json.dumps(r.payload, sort_keys=True, separators=(",", ":")),
             "prev_hash": previous,
         }
@@ -156,7 +157,7 @@ signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
 def write(path, name, said):
     out = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    journal = Journal.open(path, now_us=lambda: 1, run_id=name)
+    journal = Journal.open(path, now_us=lambda: 1, run_id=name, settings_hash="s")
     for n in range(rounds):
         key = f"{name}-{n}"
         payload = {"session": "2021-04-21", "mode": "paper", "strategy": "s", "filler": "x" * 2000}
@@ -273,7 +274,7 @@ from pathlib import Path
 from bar_fly_trading.errors import BftError
 from bar_fly_trading.journal import Journal
 path = Path(sys.argv[1])
-journal = Journal.open(path, now_us=lambda: 1, run_id="r")
+journal = Journal.open(path, now_us=lambda: 1, run_id="r", settings_hash="s")
 journal.append("note", {"n": 0}, at_us=1)
 size = max(p.stat().st_size for p in path.parent.iterdir())
 resource.setrlimit(resource.RLIMIT_FSIZE, (size + 40_000, resource.RLIM_INFINITY))
@@ -324,11 +325,11 @@ import os, sys
 from pathlib import Path
 from bar_fly_trading.errors import BftError
 from bar_fly_trading.journal import Journal
-Journal.open(Path(sys.argv[2]), now_us=lambda: 1, run_id="r").close()  # all imports, before the user changes
+Journal.open(Path(sys.argv[2]), now_us=lambda: 1, run_id="r", settings_hash="s").close()  # all imports, before the user changes
 if os.geteuid() == 0:
     os.setuid(65534)
 try:
-    Journal.open(Path(sys.argv[1]), now_us=lambda: 1, run_id="r").append("note", {}, at_us=1)
+    Journal.open(Path(sys.argv[1]), now_us=lambda: 1, run_id="r", settings_hash="s").append("note", {}, at_us=1)
 except BftError as error:
     print(type(error).__name__, error.way_out)
 """

@@ -20,6 +20,7 @@ def demo(
     ] = None,
     sessions: Annotated[int, typer.Option(min=2, max=400, help="Sessions to replay.")] = 120,
     shadow_sessions: Annotated[int, typer.Option(min=0, help="How many of them in shadow; the others in paper.")] = 80,
+    training_seconds: Annotated[float, typer.Option(min=1, help="Longest each of the two trainings takes.")] = 12,
     home: Annotated[Path, typer.Option("--home", help="Folder the demo keeps everything in; emptied first.")] = Path(
         "demo-home"
     ),
@@ -36,6 +37,7 @@ def demo(
                 synthetic=synthetic,
                 sessions=sessions,
                 shadow_sessions=min(shadow_sessions, sessions),
+                training_s=training_seconds,
                 environ={k: v for k, v in os.environ.items() if k in {"HOME", "PATH", "TZ", "LANG"}},
             )
         )

@@ -141,10 +141,10 @@ def predictions_at(
     if model is None and not (parts.home.models / ACTIVE_FILE).exists():
         return None, None
     folder = model if model is not None else active_folder(parts.home.models)
-    from bar_fly_trading.stockformer.prediction import predict
-    from bar_fly_trading.stockformer.registry import load
-
     try:
+        from bar_fly_trading.stockformer.prediction import predict
+        from bar_fly_trading.stockformer.registry import load
+
         checkpoint = load(folder, as_of=as_of)
     except ImportError as error:
         raise TrainModel(

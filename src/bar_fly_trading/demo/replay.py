@@ -33,7 +33,6 @@ DEMO_LAST = date(2013, 3, 1)
 SYNTHETIC_LAST = date(2024, 6, 28)
 SYNTHETIC_SEED = 7
 SHADOW_SESSIONS, PAPER_SESSIONS = 80, 40
-TRAINING_MINUTES = 12 / 60
 EVENING_AFTER_CLOSE_US, CLOSE_AFTER_CLOSE_US, MORNING_AFTER_OPEN_US = 120 * MINUTE_US, 30 * MINUTE_US, 15 * MINUTE_US
 
 
@@ -124,6 +123,7 @@ async def run_demo(
     synthetic: int | None,
     sessions: int,
     shadow_sessions: int,
+    training_s: float,
     environ: Mapping[str, str],
 ) -> DemoResult:
     """Replay the market's last `sessions` sessions into a fresh home: the first in shadow, the others in paper."""
@@ -148,7 +148,7 @@ async def run_demo(
         phases = (("shadow", days[:shadow_sessions]), ("paper", days[shadow_sessions:]))
         for mode, some in phases:
             if some:
-                await _phase(home, environ, servers, clock, screen, calendar, mode, some, days)
+                await _phase(home, environ, servers, clock, screen, calendar, mode, some, days, training_s)
         resolved = resolve(home, {}, environ)
         with wiring.run(resolved, say=Decisions(screen), command="report", clock=clock) as parts:
             text, page = write_report(parts, title=_title(synthetic), notes=_notes(synthetic))
@@ -166,6 +166,7 @@ async def _phase(
     mode: str,
     days: tuple[date, ...],
     all_days: tuple[date, ...],
+    training_s: float,
 ) -> None:
     resolved = resolve(home, {}, environ)
     with wiring.run(resolved, say=Decisions(screen), command="demo", mode=mode, clock=clock) as parts:
@@ -175,7 +176,7 @@ async def _phase(
         if parts.store.current() is None:
             await _first_pull(stage, before)
         await _evening(stage, before)
-        await _train(stage, before)
+        await _train(stage, before, training_s)
         await _evening(stage, before)
         screen.line(f"-- {mode}: {days[0]} to {days[-1]}")
         for day in days:
@@ -243,7 +244,7 @@ def _sectors(parts: Parts) -> None:
         import_sectors(path, parts.store, parts.calendar, recorded_at_us=parts.clock.now_us())
 
 
-async def _train(stage: _Stage, day: date) -> None:
+async def _train(stage: _Stage, day: date, training_s: float) -> None:
     """Train within its short budget; without torch the demo goes on with Bollinger alone and says so."""
     parts, screen = stage.parts, stage.screen
     try:
@@ -251,12 +252,12 @@ async def _train(stage: _Stage, day: date) -> None:
     except ImportError as error:
         screen.line(f"no torch ({error}): the demo goes on without predictions, with Bollinger alone")
         return
-    screen.line(f"training the stockformer on everything known at {day}, at most {TRAINING_MINUTES * 60:.0f} s...")
+    screen.line(f"training the stockformer on everything known at {day}, at most {training_s:g} s...")
     try:
         report = train(
             features_at(parts, day).read(columns=SOURCE_COLUMNS),
             as_of=day,
-            minutes=TRAINING_MINUTES,
+            minutes=training_s / 60,
             seed=1,
             models_root=parts.home.models,
             progress=lambda p: screen.progress(f"training, step {p.step}", round(p.share * 100), 100),

@@ -28,6 +28,7 @@ RECORDS = sa.Table(
     sa.Column("at", sa.BigInteger, nullable=False),
     sa.Column("recorded_at", sa.BigInteger, nullable=False),
     sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("settings_hash", sa.Text, nullable=False),
     sa.Column("session", sa.Text, nullable=True),
     sa.Column("payload", sa.Text, nullable=False),
     sa.Column("prev_hash", sa.Text, nullable=False),
@@ -53,7 +54,10 @@ INTENTS = sa.Table(
 
 @dataclass(frozen=True, slots=True)
 class JournalRecord:
-    """One record. `at_us`: when it happened; `recorded_at_us`: when it was written (both UTC microseconds)."""
+    """One record. `at_us`: when it happened; `recorded_at_us`: when it was written (both UTC microseconds).
+
+    `settings_hash`: of the settings resolved for the run that wrote it.
+    """
 
     seq: int
     kind: str
@@ -61,6 +65,7 @@ class JournalRecord:
     at_us: int
     recorded_at_us: int
     run_id: str
+    settings_hash: str
     payload: Mapping[str, Any]
     prev_hash: str
     hash: str
@@ -80,7 +85,15 @@ class IntentRow:
 
 
 def record_hash(
-    seq: int, kind: str, schema: int, at_us: int, recorded_at_us: int, run_id: str, payload: str, prev_hash: str
+    seq: int,
+    kind: str,
+    schema: int,
+    at_us: int,
+    recorded_at_us: int,
+    run_id: str,
+    settings_hash: str,
+    payload: str,
+    prev_hash: str,
 ) -> str:
     """Return the sha256 of a record's canonical form, the previous record's hash included."""
     return hashlib.sha256(
@@ -92,6 +105,7 @@ def record_hash(
                 "at": at_us,
                 "recorded_at": recorded_at_us,
                 "run_id": run_id,
+                "settings_hash": settings_hash,
                 "payload": payload,
                 "prev_hash": prev_hash,
             }

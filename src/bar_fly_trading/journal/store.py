@@ -38,13 +38,16 @@ _SQLITE_CORRUPT, _SQLITE_FULL, _SQLITE_CANTOPEN, _SQLITE_NOTADB = 11, 13, 14, 26
 class Journal:
     """What was decided and what happened; appended to, never changed."""
 
-    def __init__(self, path: Path, engine: sa.Engine, now_us: Callable[[], int], run_id: str) -> None:
+    def __init__(
+        self, path: Path, engine: sa.Engine, now_us: Callable[[], int], run_id: str, settings_hash: str
+    ) -> None:
         """Use `open` or `read`."""
         self._path, self._engine, self._now_us, self._run_id = path, engine, now_us, run_id
+        self._settings_hash = settings_hash
 
     @classmethod
-    def open(cls, path: Path, *, now_us: Callable[[], int], run_id: str) -> Self:
-        """Open for writing, made or brought to the newest schema first.
+    def open(cls, path: Path, *, now_us: Callable[[], int], run_id: str, settings_hash: str) -> Self:
+        """Open for writing, made or brought to the newest schema first; every record bears the run and its settings' hash.
 
         Errors: FixSettings (folder missing or not writable, or a newer program's journal), FreeDisk, StoreDamaged
         (no journal, or a broken one), WaitForOtherRun (another process holds it longer than 30 s).
@@ -52,7 +55,7 @@ class Journal:
         path = Path(path)
         if not path.parent.is_dir():
             raise FixSettings(f"the journal's folder {path.parent} is not there.", way_out="Make it, or set BFT_HOME.")
-        journal = cls(path, _engine(path, read_only=False), now_us, run_id)
+        journal = cls(path, _engine(path, read_only=False), now_us, run_id, settings_hash)
         try:
             with journal._errors():
                 if journal._revision() != HEAD_REVISION:
@@ -70,7 +73,7 @@ class Journal:
             raise FixSettings(
                 f"there is no journal at {path}.", way_out="Run bft evening and bft morning first, or set BFT_HOME."
             )
-        journal = cls(path, _engine(path, read_only=True), lambda: 0, "")
+        journal = cls(path, _engine(path, read_only=True), lambda: 0, "", "")
         try:
             with journal._errors():
                 if journal._revision() is None:
@@ -114,10 +117,21 @@ class Journal:
                     at=at_us,
                     recorded_at=recorded_at,
                     run_id=self._run_id,
+                    settings_hash=self._settings_hash,
                     session=session,
                     payload=text,
                     prev_hash=prev_hash,
-                    hash=record_hash(seq, kind, RECORD_SCHEMA, at_us, recorded_at, self._run_id, text, prev_hash),
+                    hash=record_hash(
+                        seq,
+                        kind,
+                        RECORD_SCHEMA,
+                        at_us,
+                        recorded_at,
+                        self._run_id,
+                        self._settings_hash,
+                        text,
+                        prev_hash,
+                    ),
                 )
             )
             for change in changes:
@@ -138,7 +152,16 @@ class Journal:
         with self._errors(), self._reading() as connection:
             return tuple(
                 JournalRecord(
-                    r.seq, r.kind, r.schema, r.at, r.recorded_at, r.run_id, json.loads(r.payload), r.prev_hash, r.hash
+                    r.seq,
+                    r.kind,
+                    r.schema,
+                    r.at,
+                    r.recorded_at,
+                    r.run_id,
+                    r.settings_hash,
+                    json.loads(r.payload),
+                    r.prev_hash,
+                    r.hash,
                 )
                 for r in connection.execute(query)
             )

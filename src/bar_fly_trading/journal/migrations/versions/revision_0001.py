@@ -21,6 +21,7 @@ def upgrade() -> None:
         sa.Column("at", sa.BigInteger, nullable=False),
         sa.Column("recorded_at", sa.BigInteger, nullable=False),
         sa.Column("run_id", sa.Text, nullable=False),
+        sa.Column("settings_hash", sa.Text, nullable=False),
         sa.Column("session", sa.Text, nullable=True),
         sa.Column("payload", sa.Text, nullable=False),
         sa.Column("prev_hash", sa.Text, nullable=False),
