@@ -30,6 +30,10 @@ _SMALL_SEGMENTS_MAX = 64
 _RESTORE = "Restore it from a backup, or import and pull into an empty home."
 # What this process has verified already: a segment never changes, so its size and time of change vouch for it.
 _verified: dict[tuple[str, int, int], str] = {}
+# A daily pull adds a small segment; a run that reads a table twenty times need not decode sixty of them each time.
+SMALL_SEGMENT_BYTES = 1_000_000
+DECODED_SEGMENTS_MAX = 256
+_decoded: dict[tuple[str, int, int], pl.DataFrame] = {}
 
 
 class Store:
@@ -222,7 +226,7 @@ def _verified_frame(path: Path, segment: Segment) -> pl.DataFrame:
     key = None if stat is None else (str(path), stat.st_size, stat.st_mtime_ns)
     try:
         if key is not None and _verified.get(key) == segment.sha256:
-            return pl.read_parquet(path)
+            return _small_frame(path, key)
         data = _read(path)
         if len(data) != segment.bytes or sha256_bytes(data) != segment.sha256:
             raise StoreDamaged(f"{path} does not match its checksum ({len(data)} bytes).", way_out=_RESTORE)
@@ -232,6 +236,17 @@ def _verified_frame(path: Path, segment: Segment) -> pl.DataFrame:
     if key is not None:
         _verified[key] = segment.sha256
     return frame
+
+
+def _small_frame(path: Path, key: tuple[str, int, int]) -> pl.DataFrame:
+    """Read a verified segment; a small one is decoded once a process (segments never change, and the key would show it)."""
+    if key[1] > SMALL_SEGMENT_BYTES:
+        return pl.read_parquet(path)
+    if key not in _decoded:
+        while len(_decoded) >= DECODED_SEGMENTS_MAX:
+            del _decoded[next(iter(_decoded))]
+        _decoded[key] = pl.read_parquet(path)
+    return _decoded[key]
 
 
 def _checked(table: Table, frame: pl.DataFrame, recorded_at_us: int) -> pl.DataFrame:
