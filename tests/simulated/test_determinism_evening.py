@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pytest
-from tests.simulated.conftest import NEXT_DAY, SETTINGS, SIGNAL_DAY, Chain, Gateway, chain_bars
+from tests.simulated.conftest import SETTINGS, SIGNAL_DAY, Chain, Gateway, chain_bars
 
 # What a morning measures of the world beside its prices: when a quote came, and how old it was.
 MEASURED = {"quote_read_at_us", "quote_age_s"}
@@ -64,9 +62,9 @@ def test_an_evening_and_its_plan_are_the_same_bytes_everywhere(tmp_path: Path, r
     assert "GOLF" in plans[0][0] and "quote_read_at_us" not in plans[0][0]
 
 
-@pytest.mark.parametrize("day", [SIGNAL_DAY, NEXT_DAY])
-def test_tomorrows_bars_change_nothing_today(imported: Chain, tmp_path: Path, day: date) -> None:
+def test_tomorrows_bars_change_nothing_today(imported: Chain, tmp_path: Path) -> None:
     """An evening on a store that knows the later sessions has the bytes of one on a store that ends that evening."""
+    day = SIGNAL_DAY
     cut = Chain(tmp_path / "cut", imported.bars)
     cut.home.mkdir()
     (cut.home / "settings.toml").write_text(SETTINGS)

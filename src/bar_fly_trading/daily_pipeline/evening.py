@@ -37,11 +37,18 @@ async def evening(parts: Parts, as_of: date, mails: Mails, *, pull: bool, model:
     """
     _check_closed(parts, as_of)
     notes = await _pulled(parts, as_of, mails) if pull else []
-    features = features_at(parts, as_of)
-    say_written(parts, features)
     books = build_books(parts.journal, parts.store, as_of, evening_us(as_of))
     holdings = holdings_by_mode(books, parts.modes)
-    view, sectors, _, model_id = market_view(parts, features, as_of, holdings, model)
+    try:
+        features = features_at(parts, as_of)
+        say_written(parts, features)
+        view, sectors, _, model_id = market_view(parts, features, as_of, holdings, model)
+    except FixData as error:
+        if not notes:
+            raise
+        # The pull that failed is the cause; "pull again" would hide it.
+        way_out = mails.problem.way_out if mails.problem is not None else error.way_out
+        raise FixData(f"{notes[0].rstrip('.')}; so {error.message}", way_out=way_out) from error
     decided = rank(view, parts.strategies, holdings, RankRules(parts.combinations, parts.ranking, sectors))
     notes += [f"{name} says nothing: there are no predictions (train a model: bft train)" for name in decided.unspoken]
     notes += [

@@ -11,13 +11,13 @@ from pathlib import Path
 import polars as pl
 
 from bar_fly_trading.daily_pipeline.parts import Parts
+from bar_fly_trading.data.table_files import publish_table
 from bar_fly_trading.data.validate import usable
 from bar_fly_trading.data.views import load_bars, load_instruments, load_sectors
 from bar_fly_trading.errors import FixData, TrainModel
 from bar_fly_trading.facts.instruments import Instruments
 from bar_fly_trading.facts.sessions import evening_us
 from bar_fly_trading.features.table import build, schema_hash
-from bar_fly_trading.files import publish_with
 from bar_fly_trading.strategies.signal import Holding, MarketView
 from bar_fly_trading.trading.plan import canonical_bytes
 
@@ -87,8 +87,8 @@ def features_at(parts: Parts, as_of: date) -> Features:
         )
     table = build(good, parts.store.read("spells", known_by_us=known_by_us).select("instrument_id", "symbol", "start"))
     del good
-    publish_with(excluded_path, _excluded_frame(excluded).write_parquet)
-    publish_with(path, lambda temp: table.write_parquet(temp, compression="lz4"))
+    publish_table(excluded_path, _excluded_frame(excluded).write_parquet)
+    publish_table(path, lambda temp: table.write_parquet(temp, compression="lz4"))
     _prune(parts.home.features, keep=path)
     return Features(path, key, version, excluded, False, table.height)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import polars as pl
 
+from bar_fly_trading.data.table_files import publish_table
 from bar_fly_trading.errors import FixInput
 from bar_fly_trading.features.all_data import to_all_data
-from bar_fly_trading.files import publish_with
 
 SYMBOLS_PER_FILE = 15
 FORMATS = ("csv", "parquet")
@@ -65,4 +65,4 @@ def _write(table: pl.DataFrame, path: Path, file_format: str) -> None:
         else:
             table.write_parquet(temp)
 
-    publish_with(path, write)
+    publish_table(path, write)

@@ -1,52 +1,26 @@
-"""IB Gateway behind one file: reading for every mode, sending for paper alone.
-
-`ib_async` is used for the wire and the request book-keeping; what it concludes is not believed. Every request has a
-timeout of ours, fills come from executions alone, and an order that ib_async calls cancelled counts as cancelled only
-where the Gateway itself said so (docs/decisions/0006-what-ib-async-says-is-a-hint.md).
-"""
+"""Reading through IB Gateway: the account, its clock and quotes. Nothing here could send an order."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeVar
 
 import ib_async
-from ib_async import Contract, LimitOrder, Stock, Trade
+from ib_async import Contract, Stock
 
 from bar_fly_trading.errors import CheckGateway, FixSettings, Refused
 from bar_fly_trading.facts.account import AccountSnapshot, Position, Quote
 from bar_fly_trading.facts.instruments import broker_symbol, canonical_symbol
-from bar_fly_trading.trading.orders import (
-    ORDER_REF_PREFIX,
-    BrokerOrder,
-    BrokerSnapshot,
-    Execution,
-    OrderUpdate,
-    SendOutcome,
-    order_ref,
-)
-from bar_fly_trading.trading.plan import OrderIntent
+from bar_fly_trading.venues.ib.translate import money, price
 from bar_fly_trading.venues.venue import PRICE_PLACES
 
 T = TypeVar("T")
 
-# ib_async would print its own words through logging's last resort; what matters of them reaches the operator by our errors.
-logging.getLogger("ib_async").addHandler(logging.NullHandler())
-logging.getLogger("ib_async").propagate = False
-
-PAPER_ACCOUNT_PREFIX = "DU"
 BID_TICKS, ASK_TICKS = frozenset({1, 66}), frozenset({2, 67})
-# Errors that end a new order at the Gateway: it never worked. From IB's message codes.
-REJECT_CODES = frozenset(
-    {103, 104, 110, 200, 201, 203, 321, 382, 383, 387, 388, 390, 391, 392, 394, 395, 396, 434, 481}
-)
-COMMISSION_WAIT_S = 2.0
-CANCEL_CODES = frozenset({0, 202})
 NO_MARKET_DATA_CODES = {
     354: "no market data subscription: in IB's Client Portal subscribe to US securities, or share the live account's data",
     10089: "no market data subscription for the API: acknowledge the market data API agreement in IB's Client Portal",
@@ -66,17 +40,6 @@ class IbOptions:
     account: str = ""
     timeout_s: float = 10.0
     quote_wait_s: float = 5.0
-
-
-def _price(value: float) -> Decimal | None:
-    """Turn a wire price into money; None for unset, infinite, or IB's -1 of an empty book."""
-    if not math.isfinite(value) or value <= 0 or value > 1e9:
-        return None
-    return Decimal(str(value)).quantize(PRICE_PLACES).normalize()
-
-
-def _money(value: str) -> Decimal:
-    return Decimal(value).quantize(Decimal("0.01"))
 
 
 class IbReader:
@@ -211,7 +174,7 @@ class IbReader:
                 f"account {self._account} reports no {tag} in USD (currencies: {', '.join(sorted(rows)) or 'none'}).",
                 way_out="This version trades accounts whose base currency is USD.",
             )
-        return _money(rows["USD"])
+        return money(rows["USD"])
 
     def _positions(self, rows: Sequence[Any]) -> list[Position]:
         held = []
@@ -290,8 +253,8 @@ class IbReader:
         return Quote(
             instrument_id=instrument_id,
             con_id=contract.conId,
-            bid_usd=_price(ticker.bid) if "bid" in received else None,
-            ask_usd=_price(ticker.ask) if "ask" in received else None,
+            bid_usd=price(ticker.bid) if "bid" in received else None,
+            ask_usd=price(ticker.ask) if "ask" in received else None,
             bid_size=int(ticker.bidSize) if "bid" in received and ticker.bidSize >= 0 else None,
             ask_size=int(ticker.askSize) if "ask" in received and ticker.askSize >= 0 else None,
             age_us=now_us - min(received.values()) if received else 0,
@@ -306,200 +269,3 @@ class IbReader:
             if code in NO_MARKET_DATA_CODES:
                 return f"IB error {code}: {NO_MARKET_DATA_CODES[code]}"
         return None
-
-
-class IbPaperTrader(IbReader):
-    """Sends DAY limit orders to an account that begins with DU, and to no other."""
-
-    readonly = False
-
-    def __init__(self, options: IbOptions, id_of_symbol: Callable[[str], str | None], monotonic_us: Callable[[], int]):
-        """See IbReader."""
-        super().__init__(options, id_of_symbol, monotonic_us)
-        self._trades: dict[str, Trade] = {}
-        self._queue: asyncio.Queue[Execution | OrderUpdate] = asyncio.Queue()
-        self._held: dict[str, tuple[asyncio.TimerHandle, str]] = {}
-        self._ib.execDetailsEvent += self._on_execution
-        self._ib.commissionReportEvent += self._on_commission
-        self._ib.orderStatusEvent += self._on_status
-        self._ib.disconnectedEvent += self._on_disconnect
-
-    async def connect(self) -> str:
-        """Connect as IbReader does, refuse any account that is not a paper account, and report today's earlier fills."""
-        account = await super().connect()
-        if not account.startswith(PAPER_ACCOUNT_PREFIX):
-            await self.disconnect()
-            raise Refused(
-                f"account {account} behind {self.where} is no paper account (those begin with DU); nothing was sent.",
-                way_out="Log the Gateway in to the paper account, or run in shadow.",
-            )
-        # What was filled today before this connection: a run that ended with an order at work learns its fate here.
-        for fill in self._ib.fills():
-            key = _key_of(fill.execution.orderRef)
-            if key:
-                self._queue.put_nowait(_execution(key, fill))
-        return account
-
-    async def send(self, intent: OrderIntent) -> SendOutcome:
-        """Send the intent once and wait for the Gateway's first word; anything unclear after the write is UNKNOWN."""
-        try:
-            contract = await self._contract(intent.symbol)
-        except CheckGateway as error:
-            return SendOutcome("NOT_SENT", error.message)
-        if not self._ib.isConnected():
-            return SendOutcome("NOT_SENT", "the Gateway was gone before the order was written")
-        if contract.conId != intent.con_id or not self._account.startswith(PAPER_ACCOUNT_PREFIX):
-            return SendOutcome("NOT_SENT", f"conId {contract.conId} is not the plan's {intent.con_id}")
-        if intent.account != self._account:
-            return SendOutcome("NOT_SENT", f"account {self._account} is not the plan's {intent.account}")
-        order = LimitOrder(
-            intent.side.value,
-            intent.quantity,
-            float(intent.limit_price_usd),
-            tif="DAY",
-            orderRef=intent.order_ref,
-            account=intent.account,
-            outsideRth=False,
-            transmit=True,
-        )
-        try:
-            trade = self._ib.placeOrder(contract, order)
-        except ConnectionError:
-            return SendOutcome("NOT_SENT", "the Gateway was gone before the order was written")
-        self._trades[intent.intent_key] = trade
-        return await self._first_word(trade)
-
-    async def _first_word(self, trade: Trade) -> SendOutcome:
-        deadline_us = self._monotonic_us() + int(self.options.timeout_s * 1e6)
-        while self._monotonic_us() < deadline_us:
-            status, code, detail = _latest(trade)
-            perm_id = int(trade.orderStatus.permId or trade.order.permId or 0)
-            if code in REJECT_CODES and not trade.fills:
-                return SendOutcome("BROKER_REJECTED", f"{code} {detail}", perm_id)
-            if status in {"PreSubmitted", "Submitted", "Filled"} or trade.fills:
-                return SendOutcome("WORKING", status, perm_id)
-            if status == "Inactive":
-                return SendOutcome("BROKER_REJECTED", detail or "Inactive", perm_id)
-            if status == "Cancelled" and code in CANCEL_CODES:
-                return SendOutcome("WORKING", "cancelled by the broker", perm_id)
-            if not self._ib.isConnected():
-                return SendOutcome("UNKNOWN", "the connection broke after the order was written", perm_id)
-            await asyncio.sleep(0.01)
-        return SendOutcome("UNKNOWN", f"no word within {self.options.timeout_s:g} s")
-
-    async def cancel(self, intent_key: str) -> None:
-        """Ask for the cancel; where the connection is gone nothing is asked and the order stays unresolved."""
-        reference = order_ref(intent_key)
-        # A resumed run finds the order among those the Gateway gave back at the connection.
-        trade = self._trades.get(intent_key) or next(
-            (t for t in self._ib.trades() if t.order.orderRef == reference), None
-        )
-        if trade is not None and self._ib.isConnected():
-            self._ib.cancelOrder(trade.order)
-
-    async def updates(self) -> AsyncIterator[Execution | OrderUpdate]:
-        """Yield executions and order updates as they arrive, until cancelled."""
-        while True:
-            yield await self._queue.get()
-
-    def _on_execution(self, trade: Trade, fill: Any) -> None:
-        """Hold a fill back until its commission follows (IB sends it at once), at most COMMISSION_WAIT_S."""
-        key = _key_of(fill.execution.orderRef or trade.order.orderRef)
-        if key:
-            deliver = asyncio.get_running_loop().call_later(COMMISSION_WAIT_S, self._deliver, key, fill)
-            self._held[fill.execution.execId] = (deliver, key)
-
-    def _on_commission(self, _trade: Trade, fill: Any, _report: Any) -> None:
-        held = self._held.pop(fill.execution.execId, None)
-        if held:
-            held[0].cancel()
-            self._deliver(held[1], fill)
-
-    def _deliver(self, key: str, fill: Any) -> None:
-        self._held.pop(fill.execution.execId, None)
-        self._queue.put_nowait(_execution(key, fill))
-
-    def _on_status(self, trade: Trade) -> None:
-        key = _key_of(trade.order.orderRef)
-        if not key:
-            return
-        status, code, detail = _latest(trade)
-        word = _word(status, code)
-        if word:
-            self._queue.put_nowait(OrderUpdate(key, word, f"{code} {detail}".strip() if code else detail or status))
-
-    def _on_disconnect(self) -> None:
-        self._queue.put_nowait(OrderUpdate("", "disconnected", "the Gateway closed the connection"))
-
-    async def snapshot(self, order_refs: Sequence[str]) -> BrokerSnapshot:
-        """Return open orders of all clients, completed orders, executions and the account, each complete."""
-        opened = await self._within(self._ib.reqAllOpenOrdersAsync(), "the open orders")
-        completed = await self._within(self._ib.reqCompletedOrdersAsync(False), "the completed orders")
-        await self._within(self._ib.reqExecutionsAsync(), "the executions")
-        wanted = set(order_refs)
-        executions, foreign = [], 0
-        # ib_async joins a commission to the first sight of its fill alone, so not to the answer's own list.
-        for fill in self._ib.fills():
-            key = _key_of(fill.execution.orderRef)
-            if key and fill.execution.orderRef in wanted:
-                executions.append(_execution(key, fill))
-            else:
-                foreign += 1
-        orders = {t.order.permId: _broker_order(t) for t in (*completed, *opened)}
-        return BrokerSnapshot(
-            account=await self.account(),
-            orders=tuple(sorted(orders.values(), key=lambda o: o.perm_id)),
-            executions=tuple(sorted(executions, key=lambda e: e.exec_id)),
-            foreign_executions=foreign,
-        )
-
-
-def _key_of(order_ref: str | None) -> str | None:
-    if order_ref and order_ref.startswith(ORDER_REF_PREFIX):
-        return order_ref[len(ORDER_REF_PREFIX) :]
-    return None
-
-
-def _execution(key: str, fill: Any) -> Execution:
-    e, report = fill.execution, fill.commissionReport
-    base, _, revision = e.execId.rpartition(".")  # IB sends a correction under the same id with a higher last part
-    numbered = bool(base) and revision.isdigit()
-    return Execution(
-        intent_key=key,
-        exec_id=base if numbered else e.execId,
-        quantity=int(e.shares),
-        price_usd=Decimal(str(e.price)).quantize(PRICE_PLACES).normalize(),
-        commission_usd=Decimal(str(report.commission)).quantize(PRICE_PLACES) if report.execId else None,
-        at_us=int(e.time.timestamp() * 1_000_000),
-        revision=int(revision) if numbered else 0,
-    )
-
-
-def _latest(trade: Trade) -> tuple[str, int, str]:
-    """Return ib_async's status, the error code behind it (0: the Gateway's own status) and its text."""
-    last = trade.log[-1] if trade.log else None
-    return trade.orderStatus.status, last.errorCode if last else 0, last.message if last else ""
-
-
-def _word(status: str, code: int) -> str | None:
-    """Translate a status to our word; what ib_async made up from an error code that ends no order is no word."""
-    if code in REJECT_CODES:
-        return "rejected"
-    if status in {"Cancelled", "ApiCancelled"}:
-        return "cancelled" if code in CANCEL_CODES else None
-    return {"PreSubmitted": "working", "Submitted": "working", "Filled": "filled", "Inactive": "rejected"}.get(status)
-
-
-def _broker_order(trade: Trade) -> BrokerOrder:
-    word = _word(trade.orderStatus.status, 0) or "working"
-    filled = trade.order.filledQuantity if trade.orderStatus.status in {"Filled", "Cancelled"} else 0
-    known = filled if math.isfinite(filled) and 0 < filled < 1e12 else trade.orderStatus.filled
-    quantity = trade.order.totalQuantity or known
-    return BrokerOrder(
-        order_ref=trade.order.orderRef or None,
-        perm_id=int(trade.order.permId),
-        symbol=trade.contract.symbol,
-        status=word,
-        quantity=int(quantity),
-        filled=int(known),
-    )
