@@ -60,7 +60,7 @@ WAYS_OUT = {
     "StoreDamaged": "Restore the file from a backup, or import again into a new home.",
     "DoneLess": "Read what was left out; the same command again does the rest.",
     "DoneNotTold": "`bft notify --test`, then `bft notify --flush`.",
-    "DoneUnread": "Start the Gateway, then run the same morning again; it resumes.",
+    "DoneUnread": "Start the Gateway, then run the same command again; a morning resumes.",
 }
 
 SETTINGS_HEAD = """# Settings

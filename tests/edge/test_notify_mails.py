@@ -24,14 +24,13 @@ from bar_fly_trading.notify.compose import (
     OrderLine,
     ShadowBook,
     failure_mail,
-    number,
     ranked_list_mail,
     signal_mail,
     summary_mail,
-    usd,
 )
 from bar_fly_trading.notify.message import MailMessage, one_line_ascii, to_bytes
 from bar_fly_trading.notify.route import MailRoute
+from bar_fly_trading.notify.words import capital, counted, measured, number, price, sentence, usd
 from bar_fly_trading.strategies.signal import Purpose, Side, Signal
 from bar_fly_trading.trading.orders import IntentIdentity, Mode
 from bar_fly_trading.trading.plan import Cap, Criterion, OrderIntent, RankedSignal, Rejection
@@ -296,3 +295,27 @@ def test_numbers_in_words() -> None:
     """Dollars have cents and a sign in front; unknown is a dash, never a zero."""
     assert [usd(v) for v in (None, Decimal("-1234.5"), 0.0)] == ["-", "-$1,234.50", "$0.00"]
     assert [number(v) for v in (None, 0.123456789, 1234.5, 2_000_000.4)] == ["-", "0.123457", "1,234.50", "2,000,000"]
+
+
+def test_words_say_units_and_ends() -> None:
+    """A name's unit decides how its number is written; prices keep their decimals; sentences end once."""
+    assert measured("half_width_usd", 26.3542) == ("half width", "$26.35")
+    assert measured("dollar_volume", 9_017_170_523.0) == ("dollar volume", "$9,017,170,523")
+    assert measured("recent_performance", -0.0749843) == ("recent performance", "-7.50 %")
+    assert measured("return_3d", 0.011) == ("return 3d", "+1.10 %")
+    assert measured("strength", 0.342489) == ("strength", "0.342489")
+    assert measured("band_usd", None) == ("band", "-")
+    assert [price(Decimal(v)) for v in ("452.2", "0.1234", "1000")] == ["$452.20", "$0.1234", "$1,000.00"]
+    assert [sentence(t) for t in ("too wide", "Why?", "Done.")] == ["too wide.", "Why?", "Done."]
+    assert [capital(t) for t in ("there is", "us:AAPL is", "IBM is", "")] == ["There is", "us:AAPL is", "IBM is", ""]
+    assert [counted(n, "mail") for n in (1, 2)] == ["1 mail", "2 mails"]
+
+
+def test_a_failure_says_what_comes_before_the_next_command() -> None:
+    """What must be put right stands before the command that repeats the run."""
+    failure = Failure(
+        MORNING, "morning", "there is no evening.", "The plan.", "bft morning", "run-1", 4, to_do="Run bft evening."
+    )
+    text = failure_mail(failure).text
+    assert text.index("There is no evening.") < text.index("Run bft evening.") < text.index("bft morning\n")
+    assert "What to do" not in failure_mail(replace(failure, to_do="")).text

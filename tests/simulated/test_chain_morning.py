@@ -120,12 +120,17 @@ def test_live_is_refused_as_not_built_before_any_connection(ranked: Chain, read_
 
 
 def test_a_home_belongs_to_one_account(ranked: Chain, read_gateway: Gateway, real_gateway: Gateway) -> None:
-    """A home bound to one account refuses another, names both, and neither plans nor asks a quote."""
+    """A home bound to one account refuses another on the same day and on the next, names both, and asks no quote."""
     assert ranked.morning(read_gateway).returncode == 0
     said = one_message(ranked.morning(real_gateway), 11)
     assert "DUS000001" in said and "U1234567" in said
+    ranked.ok("evening", "--no-pull", "--as-of", NEXT_DAY)
+    real_gateway.at("2021-04-22T09:45")
+    said = one_message(ranked.morning(real_gateway, day=date(2021, 4, 22)), 11)
+    assert "belongs to account DUS000001" in said and "U1234567" in said
     assert real_gateway.count("received 1 reqMktData") == 0
     assert [r["account"] for r in ranked.records("bind")] == ["DUS000001"]
+    assert len(ranked.records("plan")) == 1
 
 
 def test_without_a_gateway_every_signal_is_mailed_and_a_later_run_plans(ranked: Chain, read_gateway: Gateway) -> None:

@@ -221,16 +221,20 @@ def reconcile(
 
     async def work(parts: Parts, day: date, mails: Mails) -> Any:
         from bar_fly_trading.daily_pipeline import reconcile_now
+        from bar_fly_trading.errors import DoneUnread
 
-        return await reconcile_now(parts, day, mails)
+        done = await reconcile_now(parts, day, mails)
+        if done[1] is None:
+            mails.less(DoneUnread(f"nothing was compared: {done[2]}", way_out=f"bft reconcile --as-of {day}"))
+        return done
 
     def shown(done: Any, terminal: Terminal, parts: Parts) -> dict[str, Any]:
-        found, account, unread = done
+        found, account, _ = done
         differences = () if found is None else found.differences
         for d in differences:
             terminal.line(f"{d.kind} ({d.remedy.value}): {d.words}")
-        if not differences:
-            terminal.line(f"no differences; account {account.account if account else 'not read: ' + unread}")
+        if account is not None and not differences:
+            terminal.line(f"no differences; account {account.account}")
         terminal.line(f"journal: {parts.home.journal}")
         return {"differences": [d.words for d in differences], "account": account.account if account else None}
 

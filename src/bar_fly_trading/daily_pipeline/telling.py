@@ -173,6 +173,7 @@ def _queue_failure(mails: Mails, stage: str, kept: str, next_command: str, error
                 next_command=next_command,
                 run_id=mails.parts.run_id,
                 exit_code=error.exit_code,
+                to_do="" if error.way_out == next_command else error.way_out,
             )
         )
     )

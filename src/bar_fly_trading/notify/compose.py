@@ -12,13 +12,13 @@ from bar_fly_trading.errors import DoneLess
 from bar_fly_trading.facts.account import AccountSnapshot, Position
 from bar_fly_trading.notify.letter import Block, Facts, Letter, Note, Row, Table, to_html, to_text
 from bar_fly_trading.notify.message import MailMessage
+from bar_fly_trading.notify.words import UNKNOWN, capital, counted, measured, price, sentence, usd
 from bar_fly_trading.strategies.signal import Purpose, Signal
 from bar_fly_trading.trading.orders import Mode
 from bar_fly_trading.trading.plan import OrderIntent, RankedSignal, Rejection
 
 NOT_TRADED = "NO TRADE WAS EXECUTED"
 EXECUTE = "execute"
-UNKNOWN = "-"
 REASONS_MAX = 5
 
 
@@ -74,7 +74,10 @@ class DaySummary:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A run that failed or did less than asked. `run_id` tells two failures of one day apart."""
+    """A run that failed or did less than asked. `run_id` tells two failures of one day apart.
+
+    `next_command` repeats the run; `to_do` is what must be put right before it, '' where nothing must.
+    """
 
     session: date
     stage: str
@@ -84,50 +87,7 @@ class Failure:
     run_id: str
     exit_code: int
     log: str = ""
-
-
-def usd(value: Decimal | float | None) -> str:
-    """Return dollars with thousands and cents, `-` where unknown."""
-    if value is None:
-        return UNKNOWN
-    return f"-${-value:,.2f}" if value < 0 else f"${value:,.2f}"
-
-
-def number(value: float | None) -> str:
-    """Return a number in six significant digits, whole from a million on, `-` where unknown."""
-    if value is None:
-        return UNKNOWN
-    if abs(value) >= 1_000_000:
-        return f"{value:,.0f}"
-    return f"{value:,.2f}" if abs(value) >= 1000 else f"{value:.6g}"
-
-
-def price(value: Decimal) -> str:
-    """Return a price in dollars with at least two decimals, and as many as it has."""
-    cents = value.quantize(Decimal("0.01"))
-    return f"${cents if cents == value else value.normalize():,f}"
-
-
-def measured(name: str, value: float | None) -> tuple[str, str]:
-    """Return the label and the words of a named number: `_usd` is dollars, `_fraction` and returns are percent."""
-    label = name.removesuffix("_usd").removesuffix("_fraction").replace("_", " ")
-    if value is None:
-        return label, UNKNOWN
-    if name.endswith("_usd") or name == "dollar_volume":
-        return label, f"${value:,.0f}" if abs(value) >= 1_000_000 else usd(value)
-    if name.endswith("_fraction") or name.startswith("return_") or name == "recent_performance":
-        return label, f"{value * 100:+.2f} %"
-    return label, number(value)
-
-
-def sentence(text: str) -> str:
-    """Return the text with a full stop, where it has no end of its own."""
-    return text if text.endswith((".", "!", "?")) else f"{text}."
-
-
-def counted(count: int, noun: str) -> str:
-    """Return `1 mail` or `2 mails`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    to_do: str = ""
 
 
 def _mail(kind: str, subject: str, session: date, key: str, letter: Letter) -> MailMessage:
@@ -361,15 +321,16 @@ def _refused(rejections: Sequence[Rejection]) -> str:
 def failure_mail(failure: Failure) -> MailMessage:
     """Make the mail of a run that failed or did less than asked: stage, cause, what was kept, the next command."""
     blocks: list[Block] = [
-        Note("What was kept", failure.kept),
+        *([Note("What to do", failure.to_do)] if failure.to_do else []),
         Note("Next command", failure.next_command, code=True),
+        Note("What was kept", failure.kept),
     ]
     ended = "did less than asked" if failure.exit_code == DoneLess.exit_code else "did not finish"
     rows = [("Run", failure.run_id), ("Exit code", str(failure.exit_code))]
     blocks.append(Facts("Run", (*rows, *([("Log", failure.log)] if failure.log else []))))
     letter = Letter(
         heading=f"bft {failure.stage} of {failure.session.isoformat()} {ended}",
-        verdict=failure.cause,
+        verdict=capital(failure.cause),
         tone="warn" if failure.exit_code == DoneLess.exit_code else "bad",
         blocks=tuple(blocks),
         footer=_footer(failure.session),
