@@ -55,7 +55,6 @@ fill_wait_s = 1.0
 sector_entries_max = 10
 """
 READY = re.compile(r"^(gateway|alpha vantage) simulator ready on 127\.0\.0\.1:(\d+) control 127\.0\.0\.1:(\d+)$")
-Edit = Callable[[pl.DataFrame], pl.DataFrame]
 
 
 # ---------------------------------------------------------------- the market
@@ -362,23 +361,22 @@ def empty(bars_file: Path, tmp_path: Path) -> Chain:
     return chain
 
 
-def start_gateway(**flags: object) -> Gateway:
-    """Start a Gateway on a free port; flags as keywords, `account="U1234567"`."""
-    given = {"port": 0, "at": MORNING_AT, "speed": 0, **flags}
-    return start_simulator("gateway-sim", *(w for name, value in given.items() for w in (f"--{name}", value)))
+def start_gateway(market: Path, *flags: object) -> Gateway:
+    """Start a Gateway on a free port, standing at the morning."""
+    return start_simulator("gateway-sim", "--port", 0, "--market", market, "--at", MORNING_AT, "--speed", 0, *flags)
 
 
 @pytest.fixture
 def gateway(bars_file: Path) -> Iterator[Gateway]:
     """Return a Gateway of this test alone, standing at the morning after the signal day."""
-    running = start_gateway(market=bars_file)
+    running = start_gateway(bars_file)
     yield running
     running.stop()
 
 
 @pytest.fixture(scope="module")
 def _read_only_gateway(bars_file: Path) -> Iterator[Gateway]:
-    running = start_gateway(market=bars_file)
+    running = start_gateway(bars_file)
     yield running
     running.stop()
 
@@ -391,7 +389,7 @@ def read_gateway(_read_only_gateway: Gateway) -> Gateway:
 
 @pytest.fixture(scope="module")
 def _real_gateway(bars_file: Path) -> Iterator[Gateway]:
-    running = start_gateway(market=bars_file, account="U1234567")
+    running = start_gateway(bars_file, "--account", "U1234567")
     yield running
     running.stop()
 

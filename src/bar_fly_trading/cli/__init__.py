@@ -1,6 +1,6 @@
 """`bft`: the command line. One module a group of commands; everything heavy is imported inside a command.
 
-Exit codes: 0 done (also "no session"), 1 a defect, 2 to 21 as `bar_fly_trading.errors` lists them, 130 interrupted.
+Exit codes: 0 done (also "no session"), 1 a defect, 2 to 22 as `bar_fly_trading.errors` lists them, 130 interrupted.
 """
 
 from __future__ import annotations

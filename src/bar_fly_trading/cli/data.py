@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bar_fly_trading.cli.dates import AsOfOption, parse_day
+from bar_fly_trading.cli.dates import NewestOption, parse_day
 from bar_fly_trading.cli.options import HomeOption, JsonOption, SetOption, resolved
 from bar_fly_trading.cli.output import say, say_json, warn
 from bar_fly_trading.cli.progress import Terminal
@@ -44,7 +44,9 @@ def pull(
     symbols: Annotated[
         list[str] | None, typer.Argument(metavar="[SYMBOL]...", help="Symbols (default: the universe).")
     ] = None,
-    as_of: AsOfOption = None,
+    as_of: Annotated[
+        str | None, typer.Option("--as-of", metavar="DATE", help="Last session to fetch (default: the newest closed).")
+    ] = None,
     home: HomeOption = None,
     settings: SetOption = None,
     json: JsonOption = False,
@@ -155,7 +157,7 @@ def import_mysql() -> None:
 @export_app.command("all-data")
 def export_all_data(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to write into.")],
-    as_of: AsOfOption = None,
+    as_of: NewestOption = None,
     parquet: Annotated[bool, typer.Option("--parquet", help="Write Parquet instead of CSV.")] = False,
     home: HomeOption = None,
 ) -> None:
@@ -176,7 +178,7 @@ def export_all_data(
         _say_excluded(terminal, features.excluded)
 
 
-def features(as_of: AsOfOption = None, home: HomeOption = None, json: JsonOption = False) -> None:
+def features(as_of: NewestOption = None, home: HomeOption = None, json: JsonOption = False) -> None:
     """Build the feature table of everything known by a session's evening (default: the store's newest session)."""
     from bar_fly_trading import wiring
     from bar_fly_trading.daily_pipeline.view import features_at, newest_session

@@ -10,6 +10,10 @@ import typer
 if TYPE_CHECKING:
     from bar_fly_trading.facts.sessions import Calendar
 
+NewestOption = Annotated[
+    str | None,
+    typer.Option("--as-of", metavar="DATE", help="Session to work on, as 2021-04-20 (default: the store's newest)."),
+]
 AsOfOption = Annotated[
     str | None,
     typer.Option("--as-of", metavar="DATE", help="Session to work on, as 2021-04-20 (default: today in New York)."),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bar_fly_trading.cli.dates import AsOfOption, parse_day
+from bar_fly_trading.cli.dates import NewestOption, parse_day
 from bar_fly_trading.cli.options import HomeOption, JsonOption, resolved
 from bar_fly_trading.cli.output import say_json
 from bar_fly_trading.cli.progress import Terminal
@@ -28,7 +28,7 @@ ModelOption = Annotated[Path | None, typer.Option(help="Model folder to use inst
 
 
 def train(
-    as_of: AsOfOption = None,
+    as_of: NewestOption = None,
     minutes: MinutesOption = None,
     steps: StepsOption = None,
     seed: SeedOption = 0,
@@ -144,7 +144,7 @@ def _score_lines(scores: Mapping[str, Any]) -> Iterator[str]:
 
 
 def predict(
-    as_of: AsOfOption = None, model: ModelOption = None, home: HomeOption = None, json: JsonOption = False
+    as_of: NewestOption = None, model: ModelOption = None, home: HomeOption = None, json: JsonOption = False
 ) -> None:
     """Predict 3, 10 and 30 days for every eligible symbol of a session (default: the store's newest)."""
     from bar_fly_trading import wiring

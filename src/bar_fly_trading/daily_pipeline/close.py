@@ -14,7 +14,7 @@ from bar_fly_trading.daily_pipeline.books import build_books
 from bar_fly_trading.daily_pipeline.parts import Connected, Parts
 from bar_fly_trading.daily_pipeline.telling import Mails, shadow_book_of
 from bar_fly_trading.data.views import load_instruments
-from bar_fly_trading.errors import CheckGateway, CheckVendor, DecideParked, DoneUnread, FixData, FixSettings
+from bar_fly_trading.errors import CheckGateway, CheckVendor, DecideParked, DoneLess, DoneUnread, FixData, FixSettings
 from bar_fly_trading.facts.account import AccountSnapshot
 from bar_fly_trading.facts.sessions import evening_us
 from bar_fly_trading.files import sha256_bytes
@@ -122,6 +122,14 @@ async def close(parts: Parts, as_of: date, mails: Mails) -> Closed:
     found, account, unread = await reconcile_now(parts, as_of, mails)
     books = build_books(parts.journal, parts.store, as_of, evening_us(as_of))
     marks = await _marks(parts, as_of, books)
+    unmarked = sorted(p.symbol for b in books.values() for p in b.positions if p.instrument_id not in marks)
+    if unmarked:
+        mails.less(
+            DoneLess(
+                f"{len(unmarked)} held symbols have no close of {as_of} yet ({unmarked[0]}), so the books' worth is not known.",
+                way_out=f"Run bft close --as-of {as_of} again once the vendor serves it.",
+            )
+        )
     before = _closes(parts, parts.calendar.previous(as_of), _held(books))
     differences = () if found is None else tuple(d.words for d in found.differences)
     payload = {
