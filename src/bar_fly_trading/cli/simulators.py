@@ -22,6 +22,9 @@ State = Annotated[Path | None, typer.Option(help="File that keeps the account ov
 Tier = Annotated[str, typer.Option(help="Rate limit: free, 75, 150, 300, 600, 1200 or unlimited.")]
 
 
+Key = Annotated[str, typer.Option(help="The one key that is accepted (default: any that is not empty).")]
+
+
 def _become(module: str, flags: dict[str, object]) -> None:
     """Replace this process by the simulator, so that signals and the exit code are its own."""
     argv = [sys.executable, "-m", f"bar_fly_simulators.{module}"]
@@ -65,11 +68,20 @@ def alpha_vantage_sim(
     speed: Speed = 1.0,
     control_port: ControlPort = 0,
     tier: Tier = "unlimited",
+    key: Key = "",
 ) -> None:
     """Start a simulated Alpha Vantage server (set data.alpha_vantage_url to it)."""
     _become(
         "alpha_vantage",
-        {"port": port, "market": market, "at": at, "speed": speed, "control-port": control_port, "tier": tier},
+        {
+            "port": port,
+            "market": market,
+            "at": at,
+            "speed": speed,
+            "control-port": control_port,
+            "tier": tier,
+            "key": key,
+        },
     )
 
 
@@ -84,6 +96,7 @@ def simulate(
     account: Account = "DUS000001",
     state: State = None,
     tier: Tier = "unlimited",
+    key: Key = "",
 ) -> None:
     """Start both simulated servers on one clock and one market."""
     _become(
@@ -99,5 +112,6 @@ def simulate(
             "account": account,
             "state": state,
             "tier": tier,
+            "key": key,
         },
     )
