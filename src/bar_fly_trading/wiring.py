@@ -23,6 +23,7 @@ from bar_fly_trading.settings import (
     ranking,
     route,
     sizing,
+    sizing_by_strategy,
     strategies,
     universe,
 )
@@ -123,6 +124,7 @@ def run(
                 ranking=ranking(settings),
                 limits=limits(settings),
                 sizing=sizing(settings),
+                sizing_by_strategy=sizing_by_strategy(settings),
                 outbox=Outbox(home.outbox),
                 route=route(settings),
                 connect=_connector(resolved, modes, now),

@@ -239,8 +239,20 @@ def test_conversions(resolve: Resolve) -> None:
     ).settings
     assert room.limits(s) == Limits(positions_max=3)
     assert room.sizing(s) == Sizing(cash_reserve_usd=Decimal(500))
+    assert room.sizing_by_strategy(s) == {}
     assert room.ranking(s) == RankingRules(strength_weight=0.9)
     assert set(Criterion.__args__) == set(CRITERIA)  # type: ignore[attr-defined]
+
+
+def test_a_strategy_has_a_size_of_its_own(resolve: Resolve) -> None:
+    """A strategy's own fraction goes over the common one and keeps the common reserve; 5 is refused, not read as 500 %."""
+    s = resolve(
+        file="schema = 1\n[sizing]\ncash_reserve_usd = 500\n[strategies.bollinger]\ncash_fraction = 0.02\n"
+    ).settings
+    own = Sizing(cash_fraction=0.02, cash_reserve_usd=Decimal(500))
+    assert room.sizing_by_strategy(s) == {"bollinger": own}
+    with pytest.raises(FixSettings, match=r"cash_fraction"):
+        resolve(file="schema = 1\n[strategies.bollinger]\ncash_fraction = 5\n")
 
 
 def test_every_setting_has_a_description() -> None:

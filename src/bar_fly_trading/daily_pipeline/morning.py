@@ -159,6 +159,7 @@ def _morning(parts: Parts, as_of: date, found: Evening) -> Morning:
         limits=parts.limits,
         modes=parts.modes,
         sizing_default=parts.sizing,
+        sizing=parts.sizing_by_strategy,
         split_factors=split_factors(splits, found.session, as_of),
         previous_closes_usd=_closes(parts, found.session, held),
         books=books,

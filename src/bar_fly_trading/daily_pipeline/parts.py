@@ -77,6 +77,7 @@ class Parts:
     ranking: RankingRules
     limits: Limits
     sizing: Sizing
+    sizing_by_strategy: Mapping[str, Sizing]
     outbox: Outbox
     route: MailRoute
     connect: Connector

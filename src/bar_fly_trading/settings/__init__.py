@@ -13,6 +13,7 @@ from bar_fly_trading.settings.conversions import (
     ranking,
     route,
     sizing,
+    sizing_by_strategy,
     strategies,
     universe,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "resolve",
     "route",
     "sizing",
+    "sizing_by_strategy",
     "strategies",
     "universe",
 ]

@@ -30,6 +30,16 @@ def sizing(settings: Settings) -> Sizing:
     return Sizing(**settings.sizing.model_dump())
 
 
+def sizing_by_strategy(settings: Settings) -> dict[str, Sizing]:
+    """Return the sizing of each strategy that has numbers of its own for it; the others are sized by `sizing`."""
+    found = {}
+    for name, section in sorted(settings.strategies.items()):
+        own = {k: v for k in ("cash_fraction", "cash_reserve_usd") if (v := getattr(section, k)) is not None}
+        if own:
+            found[name] = Sizing(**{**settings.sizing.model_dump(), **own})
+    return found
+
+
 def ranking(settings: Settings) -> RankingRules:
     """Return the ranking's rules as the ranker takes them."""
     from bar_fly_trading.trading.signal_ranker import ranking_rules

@@ -99,6 +99,12 @@ class StrategySection(BaseModel):
     mode: Literal["shadow", "paper", "live"] = Field(
         default="shadow", description="shadow, or paper; live is not built"
     )
+    cash_fraction: Fraction | None = Field(
+        default=None, description="this strategy's own sizing.cash_fraction; unset: that one"
+    )
+    cash_reserve_usd: Annotated[Usd, Field(ge=0)] | None = Field(
+        default=None, description="this strategy's own sizing.cash_reserve_usd; unset: that one"
+    )
 
     def numbers(self) -> dict[str, Any]:
         """Return the strategy's own numbers, as written."""

@@ -16,6 +16,7 @@ from bar_fly_trading.settings.model import Settings, StrategySection
 
 PREFIX = "BFT_"
 STRATEGIES = "strategies"
+SHORT_NAME = 8
 
 # The older program's names, each with the setting it fills.
 ALIASES: dict[str, str] = {
@@ -134,7 +135,9 @@ def _strategies(tree: Mapping[str, Any], where: str, faults: list[str]) -> Itera
             faults.append(f"{where}: strategies.{name} = {section!r} is wrong: expected a table, [strategies.{name}].")
         else:
             for key, value in section.items():
-                slip = get_close_matches(key, fixed, n=1, cutoff=0.75)
+                # A strategy's own stop_fraction is no slip of cash_fraction, but mdoe is one of mode.
+                near = get_close_matches(key, fixed, n=1, cutoff=0.75)
+                slip = [n for n in near if len(n) < SHORT_NAME or get_close_matches(key, [n], cutoff=0.9)]
                 if slip and key not in fixed:
                     faults.append(f'{where}: unknown name "{key}" in [strategies.{name}]. Did you mean "{slip[0]}"?')
                 else:

@@ -85,9 +85,9 @@ class IbPaperTrader(IbReader):
         except ConnectionError:
             return SendOutcome("NOT_SENT", "the Gateway was gone before the order was written")
         self._trades[intent.intent_key] = trade
-        return await self._firstword_of(trade)
+        return await self._first_word(trade)
 
-    async def _firstword_of(self, trade: Trade) -> SendOutcome:
+    async def _first_word(self, trade: Trade) -> SendOutcome:
         deadline_us = self._monotonic_us() + int(self.options.timeout_s * 1e6)
         while self._monotonic_us() < deadline_us:
             status, code, detail = latest(trade)
