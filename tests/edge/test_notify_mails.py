@@ -157,7 +157,15 @@ def test_the_ranked_list() -> None:
     mail = ranked_list_mail(
         EVENING, [leaving, ranked(), ranked("KO", tag="watch")], excluded=[("GOOG", "stale")], notes=["n1"]
     )
-    says(mail, "2 to execute, 1 to watch", "exit SELL IBM execute $133.11 -", "1 BUY KO watch", "GOOG stale", "n1")
+    says(
+        mail,
+        "1 to execute, 1 to watch",
+        "1 exit besides",
+        "exit SELL IBM execute $133.11 -",
+        "1 BUY KO watch",
+        "GOOG stale",
+        "n1",
+    )
     says(ranked_list_mail(EVENING, []), "No signals.", "No strategy gave a signal at this close.")
 
 

@@ -84,7 +84,7 @@ def test_ctrl_c_in_the_middle_of_an_evening(imported: Chain, seed: int) -> None:
     assert process.returncode in {0, 130} or (process.returncode == -2 and "ranked list" in out), out + err
     assert "Traceback" not in err and err.count("error: ") == (process.returncode == 130), err
     assert imported.debris() == []
-    assert "5 to execute, 1 to watch" in imported.ok(*EVENING)
+    assert "entries 4 to execute, 1 to watch" in imported.ok(*EVENING)
     assert len(imported.records("evening")) == 1
     assert (imported.home / f"signals/{SIGNAL_DAY}.csv").exists()
 

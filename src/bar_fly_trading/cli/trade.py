@@ -88,9 +88,11 @@ def evening(
             terminal.line(f"note: {note}")
         if done.reused:
             terminal.line(f"reused, nothing had changed: {', '.join(done.reused)}")
-        execute = sum(r.tag == "execute" for r in ranked)
+        entries = [r for r in ranked if r.rank]
+        execute = sum(r.tag == "execute" for r in entries)
         terminal.line(
-            f"{len(ranked)} signals of {done.evening.session}: {execute} to execute, {len(ranked) - execute} to watch"
+            f"{len(ranked)} signals of {done.evening.session}: entries {execute} to execute, {len(entries) - execute} to watch;"
+            f" exits {len(ranked) - len(entries)} (sold only where held)"
         )
         for r in ranked:
             place = f"{r.rank:>3}" if r.rank else "  -"

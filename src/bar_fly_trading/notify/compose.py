@@ -223,12 +223,13 @@ def ranked_list_mail(
 
     `key` tells two evenings of one session apart (a rerun on other data); leave it empty for one mail a session.
     """
-    execute = [r for r in ranked if r.tag == EXECUTE]
-    exits = sum(r.signal.purpose is Purpose.EXIT for r in ranked)
-    count = f"{len(execute)} to execute, {len(ranked) - len(execute)} to watch"
+    entries = [r for r in ranked if r.signal.purpose is Purpose.ENTRY]
+    execute = [r for r in entries if r.tag == EXECUTE]
+    exits = len(ranked) - len(entries)
+    count = f"{len(execute)} to execute, {len(entries) - len(execute)} to watch"
     said = f"{count}. Nothing is sent before the morning's checks." if ranked else "No signals."
     if exits:
-        said += f" {counted(exits, 'exit')} among them: sold only where held."
+        said += f" {counted(exits, 'exit')} besides: sold only where held."
     letter = Letter(
         heading=f"Ranked signals of {session.isoformat()}",
         verdict=said,
