@@ -41,12 +41,14 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 test: check
+	scripts/install_test_packages.sh
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 bench: $(VENV)/.dev
 	@for bench in benchmarks/*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
 
 prove: $(VENV)/.dev
+	scripts/install_test_packages.sh
 	BFT_PROVE=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --timeout 3600
 
 # torch is pinned apart, and the sample prices are installed without their package's own dependencies.
