@@ -67,16 +67,13 @@ def _puller(resolved: Resolved, store: Store, calendar: Calendar, clock: Clock, 
     async def pull(symbols: tuple[str, ...], as_of: date) -> tuple[str, ...]:
         from bar_fly_trading.daily_pipeline.pulling import pull_bars
 
-        data = resolved.settings.data
         return await pull_bars(
-            key=data.alpha_vantage_key.get_secret_value(),
-            url=data.alpha_vantage_url,
-            requests_per_minute=data.requests_per_minute,
+            settings=resolved.settings.data,
+            symbols=symbols or universe(resolved.settings, resolved.home),
             unknown_bodies=resolved.home.logs / "unknown_bodies",
             store=store,
             calendar=calendar,
             clock=clock,
-            symbols=symbols or universe(resolved.settings, resolved.home),
             as_of=as_of,
             say=say,
         )

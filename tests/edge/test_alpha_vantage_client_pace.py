@@ -70,7 +70,7 @@ def test_no_second_and_no_minute_sees_a_burst() -> None:
         for i, start in enumerate(turns):
             assert sum(start <= t < start + 60 for t in turns[i:]) <= 75
             assert sum(start <= t < start + 1 for t in turns[i:]) <= 2
-        assert turns[-1] == pytest.approx(299 * 60 / (0.95 * 75))
+        assert turns[-1] == pytest.approx(299 * 60 / (0.98 * 75))
         limiter.pause(10)
         await one()
         assert turns[-1] - turns[-2] >= 10
@@ -82,3 +82,30 @@ def test_redaction_takes_every_spelling() -> None:
     """The key goes as it is, in another case, and as an address would spell it; without a key nothing changes."""
     assert redacted("a Ab/+ b ab/+ c Ab%2F%2B", "Ab/+") == "a [key] b [key] c [key]"
     assert redacted("text", "") == "text"
+
+
+def test_a_reported_burst_keeps_more_distance_and_late_turns_are_caught_up_within_bounds() -> None:
+    """Each burst makes the spacing 3 % longer, to a floor; turns that all come late still use 95 % of the rate."""
+
+    async def main() -> None:
+        clock = FakeTime()
+        limiter = Limiter(150, monotonic=clock.monotonic, sleep=clock.sleep)
+        began_s = clock.now_s
+        for _ in range(300):
+            await limiter.turn()
+            clock.now_s += 0.09  # what a busy machine takes before it comes back
+        assert 299 / ((clock.now_s - began_s) / 60) >= 0.95 * 150
+        clock.now_s += 60
+        turns = []
+        for _ in range(5):
+            await limiter.turn()
+            turns.append(clock.now_s)
+        assert turns[2] - turns[0] >= limiter.spacing_s
+        before = limiter.spacing_s
+        limiter.burst(1.2)
+        assert limiter.spacing_s == pytest.approx(before / 0.97)
+        for _ in range(100):
+            limiter.burst(0)
+        assert limiter.spacing_s == pytest.approx(60 / (0.7 * 150))
+
+    asyncio.run(main())

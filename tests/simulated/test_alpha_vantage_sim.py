@@ -257,7 +257,7 @@ def test_unknown_symbols_are_answered_as_the_vendor_does(served: Served) -> None
 
 def test_what_is_not_simulated_says_so(served: Served, market: Market) -> None:
     """A function of the vendor's that this server lacks is HTTP 501, never an answer that looks like data."""
-    assert served.get("CPI").status_code == 501
+    assert served.get("NEWS_SENTIMENT").status_code == 501
     assert served.get("EARNINGS", market.symbols[0], datatype="csv").status_code == 501
 
 

@@ -40,6 +40,12 @@ _ARTIFICIAL = (
     "support at support@alphavantage.co."
 )
 
+_ARTIFICIAL_OPTIONS = (
+    "This is a premium endpoint. ***THE SAMPLE DATA SCHEMA BELOW IS ARTIFICIAL AND FOR ILLUSTRATION PURPOSES ONLY***. "
+    "To access the actual data, please subscribe to either the 600 requests per minute or the 1200 requests per minute "
+    f"premium plan at {_PLANS} if you would like to access realtime US options data for personal non-professional use."
+)
+
 
 def daily_cap(key: str) -> dict[str, str]:
     """Return the body of a spent day, which repeats the caller's key as the vendor's does."""
@@ -76,6 +82,28 @@ def artificial_quotes() -> dict[str, object]:
         for symbol in ("MSFT", "AAPL", "IBM")
     ]
     return {"endpoint": "Realtime Bulk Quotes", "message": _ARTIFICIAL, "data": rows}
+
+
+def artificial_bid_ask() -> dict[str, object]:
+    """Return what a key without entitlement is assumed to get from REALTIME_BULK_BID_ASK_PRICES, as of bulk quotes."""
+    row = {"timestamp": "2024-10-18 19:59:55.291", "bid_price": "100.0", "ask_price": "100.1"}
+    sizes = {"bid_size": "100", "ask_size": "100"}
+    rows = [{"symbol": symbol, **row, **sizes} for symbol in ("MSFT", "AAPL", "IBM")]
+    return {"endpoint": "Realtime Bulk Bid and Ask Prices", "message": _ARTIFICIAL, "data": rows}
+
+
+def artificial_options() -> dict[str, object]:
+    """Return what a plan below 600 a minute gets from REALTIME_OPTIONS: one row of a contract that cannot be."""
+    head = {"contractID": "XXYYZZ999999C00020000", "symbol": "XXYYZZ", "expiration": "2099-99-99"}
+    prices = {"strike": "20.00", "type": "call", "last": "100.00", "mark": "100.10"}
+    book = {"bid": "100.05", "bid_size": "100", "ask": "100.15", "ask_size": "100"}
+    traded = {"volume": "100", "open_interest": "100", "date": "2049-99-99", "implied_volatility": "0.23766"}
+    greeks = {"delta": "0.17818", "gamma": "0.00317", "theta": "-0.02015", "vega": "0.90231", "rho": "0.71615"}
+    return {
+        "endpoint": "Realtime Options",
+        "message": _ARTIFICIAL_OPTIONS,
+        "data": [{**head, **prices, **book, **traded, **greeks}],
+    }
 
 
 def encoded(value: object) -> bytes:

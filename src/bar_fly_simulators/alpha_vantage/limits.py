@@ -36,6 +36,11 @@ class Limiter:
         """Whether the plan is the free one."""
         return self.tier == "free"
 
+    @property
+    def realtime_options(self) -> bool:
+        """Whether the plan includes REALTIME_OPTIONS: the two largest do."""
+        return self.tier in ("600", "1200", "unlimited")
+
     def refusal(self, key: str, now_s: float, day: date) -> dict[str, str] | None:
         """Count a request at a monotonic second; return the body that refuses it, or None where it may pass."""
         asked = self._asked_s.setdefault(key, deque())

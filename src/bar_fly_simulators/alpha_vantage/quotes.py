@@ -106,3 +106,30 @@ def bulk_quotes(market: Market, texts: Sequence[str], at_us: int) -> dict[str, o
             }
         )
     return {"endpoint": "Realtime Bulk Quotes", "message": "success", "data": rows}
+
+
+def bulk_bid_ask(market: Market, texts: Sequence[str], at_us: int) -> dict[str, object]:
+    """Return the body of REALTIME_BULK_BID_ASK_PRICES: a book two basis points wide (a cent at least) around the price.
+
+    Outside the hours the newest close's book stands, with the stamp of that close.
+    """
+    rows = []
+    for text in texts[:BULK_SYMBOLS_MAX]:
+        symbol = market.find(text)
+        quote = None if symbol is None else quote_at(market, symbol, at_us, intraday=True)
+        if symbol is None or quote is None:
+            continue
+        stamp_us = min(at_us, session_hours_us(quote.session)[1])
+        half = max(0.005, quote.price * 1e-4)
+        size = 100 * (1 + quote.volume % 9)
+        rows.append(
+            {
+                "symbol": text,
+                "timestamp": new_york(stamp_us).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3],
+                "bid_price": f"{quote.price - half:.4f}",
+                "ask_price": f"{quote.price + half:.4f}",
+                "bid_size": str(size),
+                "ask_size": str(size),
+            }
+        )
+    return {"endpoint": "Realtime Bulk Bid and Ask Prices", "message": "success", "data": rows}

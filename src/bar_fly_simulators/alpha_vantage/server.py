@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
-from bar_fly_simulators.alpha_vantage import bodies, company, quotes, series
+from bar_fly_simulators.alpha_vantage import bodies, company, macro, options, quotes, reference, series
 from bar_fly_simulators.alpha_vantage.limits import Limiter
 from bar_fly_simulators.clock import SECOND_US, new_york
 from bar_fly_simulators.control import Control, Fault, HttpServer, Request, Response
@@ -30,24 +30,25 @@ ANSWERS: dict[str, str] = {
     "http_500": "HTTP 500",
     "http_503": "HTTP 503",
     "connection_reset": "the connection is reset, no answer",
+    "csv_disguise": "of a CSV endpoint: its header, then a notice's letters, one a column",
 }
 # Faults that spoil the true answer.
 SPOILERS: dict[str, str] = {
     "truncated_json": "the body ends in the middle, though its length is right for what is sent",
     "cut_body": "the connection is reset in the middle of the body",
+    "six_columns": "EARNINGS_CALENDAR without the seventh column, as before 2026",
     "slow_drip": "the body takes `seconds` (10) to arrive",
     "partial_bar": "the running session's bar is in the daily series, as it stands",
     "stale": "the daily series end `sessions` (1) earlier",
     "field": "in the daily series `field` (close) is `value` (0.0), `sessions_ago` (0) back",
 }
 _SERIES = ("TIME_SERIES_DAILY_ADJUSTED", "TIME_SERIES_DAILY")
-FUNCTIONS = (*_SERIES, "GLOBAL_QUOTE", "REALTIME_BULK_QUOTES", "EARNINGS", "OVERVIEW", "SPLITS", "DIVIDENDS")
+_BULK = ("REALTIME_BULK_QUOTES", "REALTIME_BULK_BID_ASK_PRICES")
+_OPTIONS = ("HISTORICAL_OPTIONS", "REALTIME_OPTIONS")
+_COMPANY = ("GLOBAL_QUOTE", "EARNINGS", "OVERVIEW", "SPLITS", "DIVIDENDS")
+FUNCTIONS = (*_SERIES, *_BULK, *_OPTIONS, *_COMPANY, *macro.FUNCTIONS, *reference.CSV_COLUMNS, "MARKET_STATUS")
 # The vendor's, known to this server by name alone.
-_NOT_SIMULATED = (
-    "CPI DURABLES EARNINGS_CALENDAR FEDERAL_FUNDS_RATE HISTORICAL_OPTIONS INFLATION LISTING_STATUS MARKET_STATUS "
-    "NEWS_SENTIMENT NONFARM_PAYROLL REALTIME_BULK_BID_ASK_PRICES REALTIME_OPTIONS RETAIL_SALES SYMBOL_SEARCH "
-    "TREASURY_YIELD UNEMPLOYMENT"
-)
+_NOT_SIMULATED = "NEWS_SENTIMENT SYMBOL_SEARCH"
 _DELAY_US = 15 * 60 * SECOND_US
 _CACHED_BODIES = 16
 
@@ -70,11 +71,17 @@ class AlphaVantage:
     """Answers requests over one market; `keys` are the accepted ones (none named: any that is not empty)."""
 
     def __init__(
-        self, market: Market, control: Control, *, tier: str = "unlimited", keys: Collection[str] = ()
+        self,
+        market: Market,
+        control: Control,
+        *,
+        tier: str = "unlimited",
+        keys: Collection[str] = (),
+        limiter: Limiter | None = None,
     ) -> None:
-        """Register the faults; ValueError for an unknown tier."""
+        """Register the faults; `limiter` counts in place of one of the tier's own; ValueError for an unknown tier."""
         self._market, self._control = market, control
-        self._limiter = Limiter(tier)
+        self._limiter = limiter or Limiter(tier)
         self._keys = frozenset(keys)
         self._cache: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
         control.faults.register(ANSWERS | SPOILERS, choices={"field": series.FIELDS})
@@ -115,19 +122,52 @@ class AlphaVantage:
             return _ok(bodies.no_such_function(asked.function))
         if asked.function in _SERIES:
             return self._series(asked, at_us)
+        if asked.function in reference.CSV_COLUMNS:
+            return self._csv(asked, at_us)
         if asked.query.get("datatype", "json") != "json":
             detail = f"datatype={asked.query['datatype']} is simulated for the daily series alone."
             return Response(bodies.encoded({"detail": detail}), 501)
+        if asked.function == "MARKET_STATUS":
+            return _ok(reference.market_status(self._market, at_us))
+        if asked.function in macro.FUNCTIONS:
+            body = macro.macro_body(asked.function, asked.query, at_us)
+            return _ok(bodies.invalid_call(asked.function) if body is None else body)
         return _ok(self._object(asked, at_us))
+
+    def _csv(self, asked: Asked, at_us: int) -> Response:
+        if asked.function == "EARNINGS_CALENDAR":
+            fault = self._control.faults.take("six_columns", simulator=NAME, function=asked.function, symbol=asked.text)
+            content = reference.earnings_calendar(self._market, asked.query, at_us, old=fault is not None)
+        else:
+            content = reference.listing_status(self._market, asked.query, at_us)
+        if content is None:
+            return _ok(bodies.invalid_call(asked.function))
+        return Response(content, content_type="application/x-download")
+
+    def _bulk(self, asked: Asked, at_us: int) -> object:
+        if self._limiter.free:
+            return _artificial(asked.function)
+        make = quotes.bulk_quotes if asked.function == "REALTIME_BULK_QUOTES" else quotes.bulk_bid_ask
+        return make(self._market, [one.strip() for one in asked.text.split(",") if one.strip()], at_us)
+
+    def _chain(self, asked: Asked, at_us: int) -> object:
+        if asked.function == "REALTIME_OPTIONS":
+            if not self._limiter.realtime_options:
+                return bodies.artificial_options()
+            return options.realtime(self._market, asked.symbol, asked.text, asked.query, at_us)
+        if self._limiter.free:
+            return bodies.PREMIUM
+        body = options.historical(self._market, asked.symbol, asked.text, asked.query, at_us)
+        return bodies.invalid_call(asked.function) if body is None else body
 
     def _object(self, asked: Asked, at_us: int) -> object:
         market, symbol, text = self._market, asked.symbol, asked.text
         if not text.strip():
             return bodies.invalid_call(asked.function)
-        if asked.function == "REALTIME_BULK_QUOTES":
-            if self._limiter.free:
-                return bodies.artificial_quotes()
-            return quotes.bulk_quotes(market, [one.strip() for one in text.split(",") if one.strip()], at_us)
+        if asked.function in _BULK:
+            return self._bulk(asked, at_us)
+        if asked.function in _OPTIONS:
+            return self._chain(asked, at_us)
         if symbol is None:
             return _empty(asked)
         if asked.function == "GLOBAL_QUOTE":
@@ -193,6 +233,13 @@ class AlphaVantage:
                 return Response(bodies.HTML, 200, "text/html; charset=utf-8")
             case "http_429" | "http_500" | "http_503":
                 return Response(bodies.HTML, int(fault.kind[-3:]), "text/html; charset=utf-8")
+            case "csv_disguise" if asked.function in reference.CSV_COLUMNS:
+                return Response(reference.disguised(asked.function), content_type="application/x-download")
+            case "csv_disguise":
+                return _ok(bodies.BURST)
+            case "unknown_symbol" if asked.function in reference.CSV_COLUMNS:
+                header = reference.csv_text(reference.CSV_COLUMNS[asked.function], [])
+                return Response(header, content_type="application/x-download")
         made: dict[str, Callable[[], object]] = {
             "burst": lambda: bodies.BURST,
             "daily_cap": lambda: bodies.daily_cap(asked.query.get("apikey", "")),
@@ -202,9 +249,19 @@ class AlphaVantage:
             "invalid_key": lambda: bodies.INVALID_KEY,
             "invalid_call": lambda: bodies.invalid_call(asked.function),
             "unknown_symbol": lambda: _empty(asked),
-            "artificial": bodies.artificial_quotes,
+            "artificial": lambda: _artificial(asked.function),
         }
         return _ok(made[fault.kind]())
+
+
+def _artificial(function: str) -> object:
+    """Return the made-up rows of a function."""
+    match function:
+        case "REALTIME_OPTIONS" | "HISTORICAL_OPTIONS":
+            return bodies.artificial_options()
+        case "REALTIME_BULK_BID_ASK_PRICES":
+            return bodies.artificial_bid_ask()
+    return bodies.artificial_quotes()
 
 
 def _acceptable(accept: str) -> bool:
@@ -220,6 +277,11 @@ def _empty(asked: Asked) -> object:
             return quotes.global_quote(asked.text, None, delayed=asked.query.get("entitlement") == "delayed")
         case "REALTIME_BULK_QUOTES":
             return {"endpoint": "Realtime Bulk Quotes", "message": "success", "data": []}
+        case "REALTIME_BULK_BID_ASK_PRICES":
+            return {"endpoint": "Realtime Bulk Bid and Ask Prices", "message": "success", "data": []}
+        case "HISTORICAL_OPTIONS" | "REALTIME_OPTIONS":
+            endpoint = asked.function.replace("_", " ").title()
+            return {"endpoint": endpoint, "message": "success", "data": []}
         case "SPLITS" | "DIVIDENDS":
             return {"symbol": asked.text, "data": []}
         case "EARNINGS" | "OVERVIEW":

@@ -24,6 +24,7 @@ class Command:
 COMMANDS: tuple[Command, ...] = (
     Command("demo", "demo:demo", "Replay 120 sessions of real prices through the whole chain; no keys needed."),
     Command("pull", "data:pull", "Fetch what the store lacks from Alpha Vantage."),
+    Command("validate", "validate:validate", "Tell what is wrong or unlikely in the stored prices."),
     Command("features", "data:features", "Build the feature table."),
     Command("train", "model:train", "Train the stockformer."),
     Command("predict", "model:predict", "Predict 3, 10 and 30 days for the newest session."),
@@ -34,6 +35,10 @@ COMMANDS: tuple[Command, ...] = (
     Command("report", "trade:report", "Write the report of what was run so far."),
     Command("import", "data:import_app", "Take market data from files into the store."),
     Command("export", "data:export_app", "Write files that other programs read."),
+    Command("sql", "store:sql", "Ask any version of the store in SQL; read only."),
+    Command("store", "store:store_app", "Show, check and thin out the store's versions."),
+    Command("backup", "store:backup", "Keep store, journal, settings and models elsewhere, checked."),
+    Command("restore", "store:restore", "Make a new home from a backup, whole or not at all."),
     Command("notify", "notify:notify", "Test the mail settings, or send what waits."),
     Command("where", "where:where", "Show every path and setting and where it came from."),
     Command("gateway-sim", "simulators:gateway_sim", "Start a simulated IB Gateway."),

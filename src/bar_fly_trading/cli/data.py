@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from bar_fly_trading.cli import migrate
 from bar_fly_trading.cli.dates import NewestOption, parse_day
 from bar_fly_trading.cli.options import HomeOption, JsonOption, SetOption, resolved
 from bar_fly_trading.cli.output import say, say_json, warn
@@ -49,15 +50,29 @@ def pull(
     ] = None,
     home: HomeOption = None,
     settings: SetOption = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Print the calls and minutes it would take, and stop.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Fetch what the store lacks from Alpha Vantage; a session that has not closed is never stored."""
     from bar_fly_trading import wiring
+    from bar_fly_trading.daily_pipeline.pulling import plan_lines, planned
+    from bar_fly_trading.data.limiter import SHARE_OF_LIMIT
     from bar_fly_trading.errors import DoneLess
+    from bar_fly_trading.settings import universe
 
     found = resolved(home, settings=settings)
     with Terminal(quiet=json) as terminal, wiring.run(found, say=terminal, command="pull") as parts:
         day = parts.calendar.newest_closed(parts.clock.now_us()) if as_of is None else parse_day(as_of)
+        if plan:
+            data, names = parts.settings.data, tuple(symbols or ()) or universe(parts.settings, parts.home)
+            calls = planned(data, names, parts.store, parts.calendar, day, parts.clock.now_us())
+            if json:
+                minutes = calls.minutes(data.requests_per_minute * SHARE_OF_LIMIT)
+                say_json({"session": f"{day}", "calls": calls.calls(), "total": calls.total, "minutes": minutes})
+                return
+            for line in plan_lines(calls, data.requests_per_minute):
+                terminal.line(line)
+            return
         assert parts.pull is not None
         missing = asyncio.run(parts.pull(tuple(symbols or ()), day))
         if json:
@@ -144,13 +159,17 @@ def import_all_data(
         terminal.line(f"store version {report.version} in {parts.home.store}")
 
 
+import_app.command("mysqldump")(migrate.import_mysqldump)
+
+
 @import_app.command("mysql")
 def import_mysql() -> None:
     """Import the older program's MySQL database (not built in this version)."""
     from bar_fly_trading.errors import NotBuilt
 
     raise NotBuilt(
-        "importing from MySQL is not built in this version.", way_out="Use bft import all-data with its files."
+        "importing from a MySQL server is not built in this version.",
+        way_out="Dump it with mysqldump, then run bft import mysqldump FILE.",
     )
 
 

@@ -11,6 +11,7 @@ from bar_fly_trading.daily_pipeline.parts import Parts
 from bar_fly_trading.daily_pipeline.records import EVENING_KIND, SOURCE_KIND, Evening, newest_evening
 from bar_fly_trading.daily_pipeline.telling import Mails
 from bar_fly_trading.daily_pipeline.view import content_sha256, features_at, market_view, say_written
+from bar_fly_trading.data.disk import forecast
 from bar_fly_trading.day import RankRules, rank
 from bar_fly_trading.errors import CheckVendor, DoneLess, FixData
 from bar_fly_trading.facts.sessions import evening_us
@@ -55,6 +56,7 @@ async def evening(parts: Parts, as_of: date, mails: Mails, *, pull: bool, model:
         f"the exits of {held.quantity} {held.symbol} held by {held.strategy} cannot be judged: {why}"
         for held, why in unjudged(view, holdings)
     ]
+    notes += _disk_notes(parts)
     done = Evening(
         session=as_of,
         features_sha256=content_sha256(view.features),
@@ -82,6 +84,13 @@ async def evening(parts: Parts, as_of: date, mails: Mails, *, pull: bool, model:
         parts.journal.append(EVENING_KIND, done.payload(), at_us=parts.clock.now_us())
     mails.queue(ranked_list_mail(as_of, done.ranked, excluded=done.excluded, notes=notes, key=done.evening_id()[:16]))
     return EveningDone(done, signals_file, tuple(reused), tuple(notes))
+
+
+def _disk_notes(parts: Parts) -> list[str]:
+    """Say that the disk fills, where it will before the setting's days are over."""
+    folders = (parts.home.predictions, parts.home.signals, parts.home.models)
+    note = forecast(parts.store, folders, parts.clock.now_us()).note(parts.settings.data.disk_days_min)
+    return [] if note is None else [note]
 
 
 def _check_closed(parts: Parts, as_of: date) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import polars as pl
 
 from bar_fly_trading.daily_pipeline.parts import Parts
-from bar_fly_trading.data.table_files import publish_table
-from bar_fly_trading.data.validate import usable
+from bar_fly_trading.data.table_files import SUMS_SUFFIX, publish_sums, publish_table, sums_agree
+from bar_fly_trading.data.validate import JudgeRules, Verdict, everything_found, judge
 from bar_fly_trading.data.views import load_bars, load_instruments, load_sectors
 from bar_fly_trading.errors import FixData, TrainModel
 from bar_fly_trading.facts.instruments import Instruments
@@ -56,7 +56,7 @@ def newest_session(parts: Parts) -> date:
 def features_at(parts: Parts, as_of: date) -> Features:
     """Return the feature table of everything known by the evening of `as_of`, built where it is not there yet.
 
-    FixData where no instrument may be used at that session, with the commonest reasons.
+    FixData where no instrument may be used at that session, or too few of those expected, with the commonest reasons.
     """
     version = parts.store.current()
     if version is None:
@@ -66,31 +66,51 @@ def features_at(parts: Parts, as_of: date) -> Features:
         "as_of": as_of,
         "schema": schema_hash(),
         "min_history_sessions": parts.settings.data.min_history_sessions,
+        "suspect_sessions": parts.settings.data.suspect_sessions,
+        "coverage_min": parts.settings.data.coverage_min,
         "closures": parts.settings.schedule.extra_closures,
     }
     key = hashlib.sha256(canonical_bytes(identity)).hexdigest()
     path = parts.home.features / f"{as_of}_{key[:16]}.parquet"
     excluded_path = path.with_suffix(".excluded.parquet")
-    if path.exists() and excluded_path.exists():
+    # A feature file that fails its checksum is made again: everything in it comes from the store.
+    if sums_agree(path.with_suffix(SUMS_SUFFIX), (path, excluded_path)):
         excluded = tuple(pl.read_parquet(excluded_path).iter_rows())
         rows = pl.scan_parquet(path).select(pl.len()).collect().item()
         return Features(path, key, version, excluded, True, rows)
     known_by_us = evening_us(as_of)
     bars = load_bars(parts.store, known_by_us)
-    good, excluded = usable(
-        bars, session=as_of, calendar=parts.calendar, min_history=parts.settings.data.min_history_sessions
-    )
+    verdict = judge(bars, as_of, parts.calendar, _judge_rules(parts))
     del bars
+    good, excluded = verdict.bars, verdict.excluded
     if good.is_empty():
         raise FixData(
             f"no symbol can be used at {as_of}: {_commonest(excluded)}.", way_out="Run bft pull, or import newer bars."
         )
+    if verdict.stop is not None:
+        raise FixData(f"{verdict.stop}.", way_out="Look at bft validate, pull again, or lower data.coverage_min.")
+    del verdict
     table = build(good, parts.store.read("spells", known_by_us=known_by_us).select("instrument_id", "symbol", "start"))
     del good
     publish_table(excluded_path, _excluded_frame(excluded).write_parquet)
     publish_table(path, lambda temp: table.write_parquet(temp, compression="lz4"))
+    publish_sums(path.with_suffix(SUMS_SUFFIX), (path, excluded_path))
     _prune(parts.home.features, keep=path)
     return Features(path, key, version, excluded, False, table.height)
+
+
+def _judge_rules(parts: Parts) -> JudgeRules:
+    data = parts.settings.data
+    return JudgeRules(data.min_history_sessions, data.suspect_sessions, data.coverage_min)
+
+
+def verdict_at(parts: Parts, as_of: date) -> tuple[Verdict, pl.DataFrame]:
+    """Return what the evening of `as_of` may use, and all that is wrong or unlikely in the bars up to it, newest first.
+
+    FixData where the store holds no bars of that time.
+    """
+    bars = load_bars(parts.store, evening_us(as_of)).filter(pl.col("session") <= as_of)
+    return judge(bars, as_of, parts.calendar, _judge_rules(parts)), everything_found(bars, parts.calendar)
 
 
 def say_written(parts: Parts, features: Features) -> None:
@@ -121,6 +141,7 @@ def _prune(folder: Path, keep: Path) -> None:
         if path != keep:
             path.unlink(missing_ok=True)
             path.with_suffix(".excluded.parquet").unlink(missing_ok=True)
+            path.with_suffix(SUMS_SUFFIX).unlink(missing_ok=True)
 
 
 def first_session(parts: Parts, as_of: date, holdings: Sequence[Holding]) -> date:

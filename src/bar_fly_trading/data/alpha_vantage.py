@@ -19,7 +19,8 @@ import polars as pl
 
 from bar_fly_trading.data import parse
 from bar_fly_trading.data.limiter import Limiter
-from bar_fly_trading.data.vendor_answers import WORDS, Answer, VendorRefused, classify, redacted
+from bar_fly_trading.data.parse_csv import CsvRows, NoticeInDisguise, csv_body
+from bar_fly_trading.data.vendor_answers import PASSING, WORDS, Answer, VendorRefused, classify, redacted
 from bar_fly_trading.errors import FixSettings
 from bar_fly_trading.facts.instruments import vendor_symbol
 from bar_fly_trading.files import publish_bytes, sha256_bytes
@@ -32,6 +33,7 @@ _EXCERPT_LENGTH = 160
 _BURST_PAUSE_S = 1.2
 _RETRY_AFTER_S_MAX = 60.0
 _T = TypeVar("_T")
+_R = TypeVar("_R")
 _LOGGERS = ("httpx", "httpcore", *(f"httpcore.{part}" for part in ("connection", "http11", "http2", "proxy", "socks")))
 
 
@@ -136,7 +138,7 @@ class AlphaVantage:
     async def daily_adjusted(self, symbol: str, *, full: bool) -> parse.DailyBody:
         """Return daily bars with the adjusted close (see `parse.daily_adjusted`): all of them, or the newest 100."""
         name, size = vendor_symbol(symbol), "full" if full else "compact"
-        return await self._get(
+        return await self.ask(
             "TIME_SERIES_DAILY_ADJUSTED",
             lambda body: parse.daily_adjusted(body, name),
             parse.SERIES_DAILY,
@@ -147,7 +149,7 @@ class AlphaVantage:
     async def daily(self, symbol: str) -> parse.DailyBody:
         """Return the newest 100 daily bars without adjusted close (see `parse.daily`): what a free key may read."""
         name = vendor_symbol(symbol)
-        return await self._get(
+        return await self.ask(
             "TIME_SERIES_DAILY",
             lambda body: parse.daily(body, name),
             parse.SERIES_DAILY,
@@ -158,22 +160,22 @@ class AlphaVantage:
     async def splits(self, symbol: str) -> pl.DataFrame:
         """Return every split (see `parse.splits`); no rows where there were none."""
         name = vendor_symbol(symbol)
-        return await self._get("SPLITS", lambda body: parse.splits(body, name), "symbol", symbol=name)
+        return await self.ask("SPLITS", lambda body: parse.splits(body, name), "symbol", symbol=name)
 
     async def dividends(self, symbol: str) -> pl.DataFrame:
         """Return every dividend (see `parse.dividends`); no rows where there were none."""
         name = vendor_symbol(symbol)
-        return await self._get("DIVIDENDS", lambda body: parse.dividends(body, name), "symbol", symbol=name)
+        return await self.ask("DIVIDENDS", lambda body: parse.dividends(body, name), "symbol", symbol=name)
 
     async def earnings(self, symbol: str) -> pl.DataFrame:
         """Return the quarterly earnings (see `parse.earnings`); no rows where there are none, as of a fund."""
         name = vendor_symbol(symbol)
-        return await self._get("EARNINGS", lambda body: parse.earnings(body, name), "symbol", symbol=name)
+        return await self.ask("EARNINGS", lambda body: parse.earnings(body, name), "symbol", symbol=name)
 
     async def overview(self, symbol: str) -> str:
         """Return today's company overview as canonical JSON text."""
         name = vendor_symbol(symbol)
-        return await self._get("OVERVIEW", lambda body: parse.overview(body, name), "Symbol", symbol=name)
+        return await self.ask("OVERVIEW", lambda body: parse.overview(body, name), "Symbol", symbol=name)
 
     async def bulk_quotes(self, symbols: Sequence[str]) -> list[dict[str, str]]:
         """Return REALTIME_BULK_QUOTES rows of at most 100 symbols; no bid or ask is among them."""
@@ -182,16 +184,28 @@ class AlphaVantage:
         def read(body: parse.Body) -> list[dict[str, str]]:
             return [{str(k): str(v) for k, v in row.items()} for row in parse.rows_of_success(body)]
 
-        return await self._get("REALTIME_BULK_QUOTES", read, "data", symbol=names)
+        return await self.ask("REALTIME_BULK_QUOTES", read, "data", symbol=names)
 
-    async def _get(
-        self, function: str, read: Callable[[parse.Body], _T], data_key: str, *, symbol: str, **parameters: str
+    async def ask(
+        self, function: str, read: Callable[[parse.Body], _T], data_key: str, *, symbol: str = "", **parameters: str
     ) -> _T:
-        """Ask until the data is there or the attempts are used up; VendorRefused, free of any cause, otherwise.
+        """Ask a JSON function until the data is there or the attempts are used up, and return what `read` makes of it.
 
-        Errors are raised outside every `except`, so that no traceback can reach the request and its address.
+        `data_key`: the key whose value is the data. VendorRefused, free of any cause, otherwise: errors are raised
+        outside every `except`, so that no traceback can reach the request and its address.
         """
-        outcome = await self._asked(function, data_key, {"symbol": symbol, **parameters})
+        named = {"symbol": symbol} if symbol else {}
+        outcome = await self._asked(function, lambda content: _json(content, data_key), {**named, **parameters})
+        return self._read(function, symbol, read, outcome)
+
+    async def ask_csv(
+        self, function: str, columns: Sequence[str], read: Callable[[CsvRows], _T], **parameters: str
+    ) -> _T:
+        """Ask a CSV function as `ask` does; `columns`: those its header must have, more of them may follow."""
+        outcome = await self._asked(function, lambda content: _csv(content, columns), dict(parameters))
+        return self._read(function, parameters.get("symbol", ""), read, outcome)
+
+    def _read(self, function: str, symbol: str, read: Callable[[_R], _T], outcome: tuple[_R, bytes] | _Refusal) -> _T:
         if isinstance(outcome, tuple):
             body, content = outcome
             fault = ""
@@ -203,24 +217,24 @@ class AlphaVantage:
         raise self._refused(function, symbol, outcome)
 
     async def _asked(
-        self, function: str, data_key: str, parameters: dict[str, str]
-    ) -> tuple[parse.Body, bytes] | _Refusal:
+        self, function: str, read: Callable[[bytes], _R | _Refusal], parameters: dict[str, str]
+    ) -> tuple[_R, bytes] | _Refusal:
         attempt = 0
         while True:
             await self._limiter.turn()
             self.requests += 1
-            outcome = await self._attempt(function, data_key, parameters)
+            outcome = await self._attempt(function, read, parameters)
             attempt += 1
             if isinstance(outcome, tuple) or not outcome.retried or attempt >= self._patience.attempts_max:
                 return outcome
-            if outcome.answer is Answer.BURST:
-                self._limiter.pause(_BURST_PAUSE_S)
+            if outcome.answer in PASSING:
+                self._limiter.burst(_BURST_PAUSE_S)
             backoff_s = min(self._patience.backoff_s_max, self._patience.backoff_s * 2 ** (attempt - 1))
             await self._sleep(outcome.retry_after_s + self._uniform(0.0, backoff_s))
 
     async def _attempt(
-        self, function: str, data_key: str, parameters: dict[str, str]
-    ) -> tuple[parse.Body, bytes] | _Refusal:
+        self, function: str, read: Callable[[bytes], _R | _Refusal], parameters: dict[str, str]
+    ) -> tuple[_R, bytes] | _Refusal:
         try:
             async with asyncio.timeout(self._patience.total_timeout_s):
                 status, retry_after, content = await self._fetch({"function": function, **parameters})
@@ -234,15 +248,8 @@ class AlphaVantage:
             return _Refusal(Answer.HTTP, f"HTTP status {status}", retried=passing, retry_after_s=_seconds(retry_after))
         if len(content) > _BODY_BYTES_MAX:
             return _Refusal(Answer.BAD_BODY, f"a body of more than {_BODY_BYTES_MAX} bytes")
-        try:
-            body = parse.json_body(content)
-        except parse.BodyFault as error:
-            return _Refusal(Answer.BAD_BODY, str(error), retried=True, body=content)
-        answer = classify(body, data_key)
-        if answer is Answer.DATA:
-            return body, content
-        text = content[:_EXCERPT_LENGTH].decode("utf-8", "replace")
-        return _Refusal(answer, " ".join(text.split()), retried=answer is Answer.BURST, body=content)
+        found = read(content)
+        return found if isinstance(found, _Refusal) else (found, content)
 
     async def _fetch(self, parameters: dict[str, str]) -> tuple[int, str, bytes]:
         chunks: list[bytes] = []
@@ -272,6 +279,31 @@ class AlphaVantage:
         path = self._unknown_bodies / f"{function}-{name}-{sha256_bytes(text)[:12]}.txt"
         publish_bytes(path, text)
         return f" The body is kept in {path}."
+
+
+def _json(content: bytes, data_key: str) -> parse.Body | _Refusal:
+    try:
+        body = parse.json_body(content)
+    except parse.BodyFault as error:
+        return _Refusal(Answer.BAD_BODY, str(error), retried=True, body=content)
+    answer = classify(body, data_key)
+    if answer is Answer.DATA:
+        return body
+    text = content[:_EXCERPT_LENGTH].decode("utf-8", "replace")
+    return _Refusal(answer, " ".join(text.split()), retried=answer in PASSING, body=content)
+
+
+def _csv(content: bytes, columns: Sequence[str]) -> CsvRows | _Refusal:
+    """Read CSV; a JSON object in its place is classified as everywhere, and never holds the data."""
+    if content.lstrip()[:1] == b"{":
+        found = _json(content, "")
+        return found if isinstance(found, _Refusal) else _Refusal(Answer.UNKNOWN, "JSON for CSV", body=content)
+    try:
+        return csv_body(content, columns)
+    except NoticeInDisguise as error:
+        return _Refusal(Answer.DISGUISED, str(error), retried=True, body=content)
+    except parse.BodyFault as error:
+        return _Refusal(Answer.BAD_BODY, str(error), retried=True, body=content)
 
 
 def _seconds(text: str) -> float:

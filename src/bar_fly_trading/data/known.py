@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date
+from functools import lru_cache
 
 import polars as pl
 
@@ -12,6 +13,7 @@ from bar_fly_trading.facts.sessions import MINUTE_US, Calendar, evening_us
 BACKFILL_AFTER_CLOSE_US = 15 * MINUTE_US
 
 
+@lru_cache(maxsize=1 << 15)
 def backfill_known_us(calendar: Calendar, session: date) -> int:
     """Return when a bar that was not received live counts as known: its session's close plus 15 minutes."""
     return calendar.session(session).close_us + BACKFILL_AFTER_CLOSE_US

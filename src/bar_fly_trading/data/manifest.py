@@ -73,6 +73,25 @@ def version_number(version: str) -> int | None:
     return int(match.group(1)) if match else None
 
 
+def pruned_to_bytes(pruned: Mapping[str, str | None]) -> bytes:
+    """Write which versions were pruned, each with the version before it, and a checksum of that."""
+    versions = json.dumps(dict(pruned), sort_keys=True)
+    body = {"schema": MANIFEST_SCHEMA, "sha256": sha256_bytes(versions.encode()), "versions": dict(pruned)}
+    return (json.dumps(body, sort_keys=True, indent=1) + "\n").encode()
+
+
+def pruned_from_bytes(content: bytes) -> dict[str, str | None]:
+    """Read what `pruned_to_bytes` wrote; ValueError where it is something else, or was altered."""
+    try:
+        body: dict[str, Any] = json.loads(content)
+        versions: dict[str, str | None] = body["versions"]
+        if body["schema"] != MANIFEST_SCHEMA or content != pruned_to_bytes(versions):
+            raise ValueError("it does not match its checksum")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a list of pruned versions: {error!r}") from error
+    return versions
+
+
 def manifest_from_bytes(content: bytes) -> Manifest:
     """Read what `to_bytes` wrote; ValueError where it is something else, or of a newer schema."""
     try:

@@ -179,9 +179,10 @@ def _rows(body: Body, key: str, symbol: str) -> list[Mapping[str, Any]]:
     return rows
 
 
-def _table(
+def columns_of(
     rows: Sequence[Mapping[str, Any]], readers: Mapping[str, tuple[str, Callable[[object], Any]]]
 ) -> dict[str, list[Any]]:
+    """Read rows into columns: new name -> (key of a row, reader of its value); BodyFault with every fault."""
     faults = _Faults()
     columns = {
         name: [faults.read(reader, row, key, f"row {i}") for i, row in enumerate(rows, 1)]
@@ -194,7 +195,7 @@ def _table(
 def splits(body: Body, symbol: str) -> pl.DataFrame:
     """Read SPLITS: effective_date, split_factor (new shares for one old), oldest first; no rows where none."""
     readers = {"effective_date": ("effective_date", day), "split_factor": ("split_factor", number)}
-    columns = _table(_rows(body, "data", symbol), readers)
+    columns = columns_of(_rows(body, "data", symbol), readers)
     frame = pl.DataFrame(columns, schema={name: SPLITS.columns[name] for name in readers})
     return frame.drop_nulls().unique("effective_date", keep="first").sort("effective_date")
 
@@ -202,7 +203,7 @@ def splits(body: Body, symbol: str) -> pl.DataFrame:
 def dividends(body: Body, symbol: str) -> pl.DataFrame:
     """Read DIVIDENDS: ex_dividend_date, amount (USD a share), oldest first; two on one day are added."""
     readers = {"ex_dividend_date": ("ex_dividend_date", day), "amount": ("amount", number)}
-    columns = _table(_rows(body, "data", symbol), readers)
+    columns = columns_of(_rows(body, "data", symbol), readers)
     frame = pl.DataFrame(columns, schema={name: DIVIDENDS.columns[name] for name in readers})
     return frame.drop_nulls().group_by("ex_dividend_date").agg(pl.col("amount").sum()).sort("ex_dividend_date")
 
@@ -222,7 +223,7 @@ def earnings(body: Body, symbol: str) -> pl.DataFrame:
         "surprise": ("surprise", number),
         "surprise_percentage": ("surprisePercentage", number),
     }
-    frame = pl.DataFrame(_table(rows, readers), schema={name: EARNINGS.columns[name] for name in readers})
+    frame = pl.DataFrame(columns_of(rows, readers), schema={name: EARNINGS.columns[name] for name in readers})
     return frame.unique("fiscal_date_ending", keep="first").sort("fiscal_date_ending")
 
 

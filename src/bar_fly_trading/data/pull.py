@@ -3,36 +3,51 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
 import polars as pl
 
 from bar_fly_trading.data.alpha_vantage import AlphaVantage
+from bar_fly_trading.data.call_plan import CallPlan
 from bar_fly_trading.data.ingest import Changes, Identities, compare, events, identify
 from bar_fly_trading.data.known import received
+from bar_fly_trading.data.options_chains import historical_chain
 from bar_fly_trading.data.pull_symbol import Fetched, How, Keys, fetch_symbol
 from bar_fly_trading.data.store import Store
-from bar_fly_trading.data.vendor_answers import Answer, VendorRefused
+from bar_fly_trading.data.vendor_answers import NOTHING, Answer, VendorRefused
 from bar_fly_trading.data.views import load_instruments
 from bar_fly_trading.errors import CheckVendor, FixData, FixInput
 from bar_fly_trading.facts.instruments import canonical_symbol
-from bar_fly_trading.facts.sessions import Calendar, evening_us
-from bar_fly_trading.facts.tables import BARS, EARNINGS, KNOWN_AT, OVERVIEW, SPLITS, TABLES
+from bar_fly_trading.facts.sessions import MINUTE_US, Calendar, evening_us
+from bar_fly_trading.facts.tables import BARS, EARNINGS, KNOWN_AT, OPTION_CHAINS, OVERVIEW, SPLITS, TABLES
 
 _CONCURRENT = 8
 # So many symbols in a row without an answer: the vendor or the network is down, and the rest would only wait.
 _SILENT_IN_A_ROW_MAX = 8
+_SNAPSHOT_AGE_US = 12 * 60 * MINUTE_US
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is asked beside the bars, one request a symbol each: earnings, company overview, splits announced ahead."""
+    """What is asked beside the bars, one request a symbol each.
+
+    Earnings, company overview, splits announced ahead, the session's option chain. `plan`: ask the first two and the
+    chain of its symbols alone, in place of the flags.
+    """
 
     earnings: bool = False
     overview: bool = False
     splits_ahead: bool = False
+    options: bool = False
+    plan: CallPlan | None = None
+
+    def of(self, symbol: str) -> tuple[bool, bool, bool]:
+        """Tell whether earnings, overview and option chain are asked of a symbol."""
+        if self.plan is None:
+            return self.earnings, self.overview, self.options
+        return symbol in self.plan.earnings, symbol in self.plan.overview, symbol in self.plan.options
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +73,7 @@ class PullReport:
     """What a pull did: the store's `version` afterwards, every symbol in order of asking, and the requests made.
 
     `session`: the session up to which bars were wanted. `stopped`: why the vendor was asked no further, None if it
-    was. `derived`: the adjusted closes were computed here, because the key may not read the vendor's.
+    was. `derived`: the adjusted closes were computed here, because the key may not read the vendor's. `notes`: what the key may not read beside them, in words.
     """
 
     version: str | None
@@ -67,6 +82,7 @@ class PullReport:
     requests: int
     stopped: str | None
     derived: bool
+    notes: tuple[str, ...] = ()
 
     @property
     def failed(self) -> tuple[SymbolPull, ...]:
@@ -125,18 +141,43 @@ class _Run:
             self.faults[symbol] = str(error)
 
     async def _beside(self, symbol: str) -> None:
+        earnings, overview, options = self.wanted.of(symbol)
         if self.wanted.splits_ahead:
             rows = await self.vendor.splits(symbol)
             rows = rows.filter(pl.col("effective_date") > self.target)
             self._keep(SPLITS.name, symbol, rows.with_columns(pl.lit(self.now_us()).alias(KNOWN_AT)))
-        if self.wanted.earnings:
-            rows = await self.vendor.earnings(symbol)
-            at_us = self.now_us()
-            known = [at_us if day is None else min(at_us, evening_us(day)) for day in rows["reported_date"]]
-            self._keep(EARNINGS.name, symbol, rows.with_columns(pl.Series(KNOWN_AT, known, dtype=pl.Int64)))
-        if self.wanted.overview:
-            row = {"snapshot": [await self.vendor.overview(symbol)], KNOWN_AT: [self.now_us()]}
-            self._keep(OVERVIEW.name, symbol, pl.DataFrame(row))
+        if options:
+            await self._optional(OPTION_CHAINS.name, symbol, self._chain)
+        if earnings:
+            await self._optional(EARNINGS.name, symbol, self._earnings)
+        if overview:
+            await self._optional(OVERVIEW.name, symbol, self._overview)
+
+    async def _optional(self, table_name: str, symbol: str, fetch: Callable[[str], Awaitable[pl.DataFrame]]) -> None:
+        """Fetch and keep; what the vendor has none of is no fault, and what the key may not read is asked once."""
+        if table_name in self.keys.refused:
+            return
+        try:
+            self._keep(table_name, symbol, await fetch(symbol))
+        except VendorRefused as error:
+            if error.answer in (Answer.PREMIUM, Answer.ARTIFICIAL):
+                self.keys.refused[table_name] = str(error)
+            elif error.answer not in NOTHING:
+                raise
+
+    async def _earnings(self, symbol: str) -> pl.DataFrame:
+        rows = await self.vendor.earnings(symbol)
+        at_us = self.now_us()
+        known = [at_us if day is None else min(at_us, evening_us(day)) for day in rows["reported_date"]]
+        return rows.with_columns(pl.Series(KNOWN_AT, known, dtype=pl.Int64))
+
+    async def _overview(self, symbol: str) -> pl.DataFrame:
+        return pl.DataFrame({"snapshot": [await self.vendor.overview(symbol)], KNOWN_AT: [self.now_us()]})
+
+    async def _chain(self, symbol: str) -> pl.DataFrame:
+        rows = await historical_chain(self.vendor, symbol, self.target)
+        known = received(rows["session"], self.calendar, pl.lit(self.now_us(), pl.Int64))
+        return rows.with_columns(known.alias(KNOWN_AT))
 
     def _keep(self, table_name: str, symbol: str, rows: pl.DataFrame) -> None:
         self.beside.setdefault(table_name, []).append(rows.with_columns(pl.lit(symbol).alias("symbol")))
@@ -151,6 +192,7 @@ async def pull(
     now_us: Callable[[], int],
     session: date | None = None,
     wanted: Wanted | None = None,
+    keys: Keys | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> PullReport:
     """Bring the store up to `session` (default: the newest closed one) for the symbols, as one new version.
@@ -158,7 +200,7 @@ async def pull(
     `now_us`: the time of receipt, UTC microseconds. A bar whose session has not closed by then is not stored. A bar
     received before its session's evening cut is known at receipt, an older one by the backfill rule; bars that an event
     re-based are known with the first new bar of the same pull, so that every view sees one basis. One symbol's failure
-    does not stop the others; what was fetched before an interruption is published. `progress(symbol, done, all)`.
+    does not stop the others; `keys`: what an earlier pull with the same key has learnt; what was fetched before an interruption is published. `progress(symbol, done, all)`.
     Raises FixInput for text that is no symbol, and CheckVendor where the vendor's refusal left nothing at all.
     """
     names = _canonical(symbols)
@@ -167,7 +209,7 @@ async def pull(
     named = identify(dict.fromkeys(names, (target, target)), load_instruments(store))
     by_id = {key[0]: frame for key, frame in stored.partition_by("instrument_id", as_dict=True).items()}
     bars = {name: by_id.get(named.ids[name], stored.head(0)) for name in names}
-    run = _Run(vendor, calendar, target, now_us, wanted or Wanted(), bars)
+    run = _Run(vendor, calendar, target, now_us, wanted or Wanted(), bars, keys or Keys())
     for name, day in named.ended.items():
         run.faults[name] = f"{name} named another instrument until {day}: import its bars by hand."
     try:
@@ -257,6 +299,7 @@ def _publish(run: _Run, store: Store, names: Sequence[str], named: Identities, s
         requests=run.vendor.requests,
         stopped=None if run.stopped is None else str(run.stopped),
         derived=not run.keys.premium,
+        notes=tuple(run.keys.refused.values()),
     )
 
 
@@ -289,11 +332,23 @@ def _with_known(changes: Changes, incoming: pl.DataFrame, calendar: Calendar) ->
 def _beside_rows(run: _Run, store: Store, table_name: str, rows: pl.DataFrame) -> pl.DataFrame:
     """Return what rows of another table add: new ones as dated, changed ones known at receipt."""
     table = TABLES[table_name]
-    changes = compare(table, store.read(table_name), rows)
+    since = run.target if table is OPTION_CHAINS else None
+    changes = compare(table, store.read(table_name, since=since), rows)
+    if table is OVERVIEW:
+        return _snapshots(store, rows)
     known = rows.select(*table.key, KNOWN_AT)
     new = changes.new.join(known, on=list(table.key), how="left")
     corrected = changes.corrected.with_columns(pl.lit(run.now_us(), pl.Int64).alias(KNOWN_AT))
     return pl.concat([new, corrected])
+
+
+def _snapshots(store: Store, rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the snapshots to store: an unchanged one too, from the next day on, because its date says it is still true."""
+    table = TABLES[OVERVIEW.name]
+    old = store.read(table.name).select(*table.key, pl.col("snapshot").alias("old"), pl.col(KNOWN_AT).alias("old_at"))
+    joined = rows.join(old, on=list(table.key), how="left")
+    same = pl.col("snapshot").eq_missing(pl.col("old")) & (pl.col(KNOWN_AT) - pl.col("old_at") < _SNAPSHOT_AGE_US)
+    return joined.filter(~same.fill_null(value=False)).select(*table.columns, KNOWN_AT)
 
 
 def _outcome(run: _Run, name: str, rows_new: int, rows_corrected: int) -> SymbolPull:

@@ -49,10 +49,14 @@ class Fetched:
 
 
 class Keys:
-    """What this run has learnt about the key: `premium` turns False at the first refusal of the adjusted series."""
+    """What this run has learnt about the key: `premium` turns False at the first refusal of the adjusted series.
+
+    `refused`: other functions that the key may not read, which are asked no more.
+    """
 
     def __init__(self) -> None:
         self.premium = True
+        self.refused: dict[str, str] = {}
 
 
 async def fetch_symbol(

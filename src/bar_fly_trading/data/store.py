@@ -2,13 +2,15 @@
 
 Layout under the root: `CURRENT`, `manifests/VERSION.json`, `segments/TABLE/NUMBER-SHA.parquet`, `publish.lock`.
 Publishing writes segments, then the manifest, then renames CURRENT: a kill at any point leaves the old version or
-the new one. Nothing that a manifest names is ever changed or removed, so old versions stay readable.
+the new one. Nothing that a manifest names is ever changed, so old versions stay readable until `data.disk` prunes them;
+`PRUNED` then says which are gone on purpose, so that a lost manifest is never taken for a pruned one.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -17,13 +19,15 @@ from bar_fly_trading.data.manifest import (
     Manifest,
     Segment,
     manifest_from_bytes,
+    pruned_from_bytes,
     version_id,
     version_number,
 )
 from bar_fly_trading.errors import FixInput, StoreDamaged
 from bar_fly_trading.facts.tables import KNOWN_AT, RECORDED_AT, TABLES, Table
-from bar_fly_trading.files import RunLock, publish_bytes, remove_orphans, sha256_bytes
+from bar_fly_trading.files import RunLock, publish_bytes, remove_orphans, sha256_bytes, sha256_file
 
+PRUNED_FILE = "PRUNED"
 _NONE_YET = "none"
 _SMALL_ROWS = 100_000
 _SMALL_SEGMENTS_MAX = 64
@@ -62,13 +66,35 @@ class Store:
         return text
 
     def versions(self) -> tuple[str, ...]:
-        """Return every version up to the current one, oldest first (what a killed run left unfinished is no version)."""
+        """Return every version up to the current one, oldest first (what a killed run left unfinished is no version).
+
+        Pruned ones are left out; StoreDamaged where one of the others is lost or altered.
+        """
         found: list[str] = []
+        pruned = self.pruned()
         version = self.current()
         while version is not None:
+            if version in pruned:
+                version = pruned[version]
+                continue
+            if not self._manifest_path(version).exists():
+                raise StoreDamaged(f"{self._manifest_path(version)} is missing.", way_out=_RESTORE)
             found.append(version)
             version = self.manifest(version).previous
         return tuple(reversed(found))
+
+    def pruned(self) -> dict[str, str | None]:
+        """Return the versions that were pruned, each with the version before it; StoreDamaged where the list is altered."""
+        path = self.root / PRUNED_FILE
+        try:
+            return pruned_from_bytes(path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise StoreDamaged(f"{path} cannot be read: {error}.", way_out=_RESTORE) from error
+
+    def _manifest_path(self, version: str) -> Path:
+        return self.root / "manifests" / f"{version}.json"
 
     def manifest(self, version: str | None = None) -> Manifest:
         """Return a version's manifest (default: the current one's); it is checked against the checksum in its id.
@@ -80,10 +106,11 @@ class Store:
         if wanted is None:
             raise FixInput(f"The store {self.root} is empty.", way_out="Run bft pull, or bft import bars FILE.")
         number = version_number(wanted)
-        path = self.root / "manifests" / f"{wanted}.json"
-        if number is None or (wanted != current and not path.exists()):
+        path = self._manifest_path(wanted)
+        if number is None or (wanted != current and not path.exists()) or wanted in self.pruned():
+            gone = "was pruned" if number is not None and wanted in self.pruned() else "is not in the store"
             raise FixInput(
-                f"The store has no version {wanted[:40]!r}.", way_out="Run bft where to see the current one."
+                f"The store has no version {wanted[:40]!r}: it {gone}.", way_out="Run bft store versions to see them."
             )
         content = _read(path)
         if version_id(number, content) != wanted:
@@ -108,8 +135,7 @@ class Store:
             if current is not None and not frames:
                 return current
             base = None if current is None else self.manifest(current)
-            number = self._next_number()
-            self._clean(number)
+            number = self._clean(current)
             if current is None:
                 publish_bytes(self.root / "CURRENT", f"{_NONE_YET}\n".encode())
             tables = {} if base is None else dict(base.tables)
@@ -123,11 +149,19 @@ class Store:
             publish_bytes(self.root / "CURRENT", f"{version}\n".encode())
         return version
 
-    def read(self, table_name: str, *, known_by_us: int | None = None, version: str | None = None) -> pl.DataFrame:
+    def read(
+        self,
+        table_name: str,
+        *,
+        known_by_us: int | None = None,
+        version: str | None = None,
+        since: date | None = None,
+    ) -> pl.DataFrame:
         """Return a table as it was known: of each key the newest row with `known_at <= known_by_us`, sorted by key.
 
         Columns are the table's and `known_at`, `recorded_at` (UTC microseconds). Ties go to the newest `recorded_at`,
-        then the later segment. `known_by_us` None: everything. A table without rows, or an empty store, gives an empty
+        then the later segment. `known_by_us` None: everything. `since`: of a dated table the rows of that day and later
+        alone, without reading the segments that end before it. A table without rows, or an empty store, gives an empty
         frame; a segment that is missing, cut or altered raises StoreDamaged naming the file.
         """
         table = TABLES[table_name]
@@ -137,27 +171,48 @@ class Store:
         frames = [
             self._read_segment(table, segment, known_by_us)
             for segment in segments
-            if known_by_us is None or segment.known_at_min <= known_by_us
+            if (known_by_us is None or segment.known_at_min <= known_by_us) and _reaches(segment, since)
         ]
+        if since is not None and table.session is not None:
+            frames = [frame.filter(pl.col(table.session) >= since) for frame in frames]
         if not frames:
             return pl.DataFrame(schema=table.schema())
         if len(frames) == 1 and len(segments) == 1 and segments[0].distinct:
             return frames[0]
         return _newest(table, pl.concat(frames))
 
-    def _next_number(self) -> int:
-        numbers = (version_number(path.stem) for path in (self.root / "manifests").glob("*.json"))
-        return max((number for number in numbers if number is not None), default=0) + 1
+    def verified(self, table_name: str, version: str | None = None) -> tuple[tuple[Path, Segment], ...]:
+        """Return a table's segments with their paths, oldest first, each file's bytes checked now.
 
-    def _clean(self, number: int) -> None:
-        """Remove temporary files and the segments of a publish that was killed before its manifest (number or later)."""
+        StoreDamaged naming the first that is missing, cut or altered.
+        """
+        found = []
+        for segment in self.manifest(version).tables.get(table_name, ()):
+            path = self.root / segment.file
+            try:
+                digest, size = sha256_file(path), path.stat().st_size
+            except OSError as error:
+                raise StoreDamaged(f"{path} cannot be read: {error.strerror}.", way_out=_RESTORE) from error
+            if digest != segment.sha256 or size != segment.bytes:
+                raise StoreDamaged(f"{path} does not match its checksum ({size} bytes).", way_out=_RESTORE)
+            found.append((path, segment))
+        return tuple(found)
+
+    def _clean(self, current: str | None) -> int:
+        """Remove what publishes that were killed or refused left behind the current version; return the next one's number.
+
+        Its temporary files, manifests and segments: kept, they would fill a disk that is nearly full.
+        """
+        number = 1 + (0 if current is None else version_number(current) or 0)
         folders = [self.root, self.root / "manifests", *sorted((self.root / "segments").glob("*"))]
         for folder in folders:
             remove_orphans(folder)
-        for path in (self.root / "segments").glob("*/*.parquet"):
+        unfinished = [*(self.root / "manifests").glob("*.json"), *(self.root / "segments").glob("*/*.parquet")]
+        for path in unfinished:
             written_by = path.name.partition("-")[0]
             if written_by.isdecimal() and int(written_by) >= number:
                 path.unlink(missing_ok=True)
+        return number
 
     def _compacted(self, table: Table, segments: tuple[Segment, ...], number: int) -> tuple[Segment, ...]:
         """Write many small segments as one, every row kept: a daily pull must not make reading slower each day.
@@ -207,6 +262,10 @@ class Store:
         if known_by_us is not None and segment.known_at_max > known_by_us:
             frame = frame.filter(pl.col(KNOWN_AT) <= known_by_us)
         return frame
+
+
+def _reaches(segment: Segment, since: date | None) -> bool:
+    return since is None or segment.last_session is None or segment.last_session >= since.isoformat()
 
 
 def _read(path: Path) -> bytes:

@@ -24,7 +24,9 @@ class Answer(StrEnum):
     BURST = "burst"
     BAD_KEY = "bad key"
     UNKNOWN_SYMBOL = "unknown symbol"
+    NO_FUNCTION = "no such function"
     EMPTY = "no data"
+    DISGUISED = "notice in disguise"
     BAD_BODY = "damaged body"
     UNKNOWN = "unknown body"
     HTTP = "HTTP status"
@@ -33,6 +35,10 @@ class Answer(StrEnum):
 
 # Nothing asked after one of these with the same key can succeed today.
 FINAL = frozenset({Answer.DAILY_LIMIT, Answer.BAD_KEY})
+# What waiting may heal: the burst, and the CSV notice, which does not say what it is a notice of.
+PASSING = frozenset({Answer.BURST, Answer.DISGUISED})
+# The vendor has nothing of the kind asked for, of a fund's earnings for example: an answer, though an empty one.
+NOTHING = frozenset({Answer.EMPTY})
 
 # What the known refusals mean; the others are told with the vendor's own words.
 WORDS = {
@@ -42,7 +48,9 @@ WORDS = {
     Answer.BURST: "too many requests at once, and waiting did not help",
     Answer.BAD_KEY: "the key is not valid",
     Answer.UNKNOWN_SYMBOL: "the symbol is unknown",
+    Answer.NO_FUNCTION: "the vendor knows no such function",
     Answer.EMPTY: "the answer is empty: the symbol is unknown, or there is no such data",
+    Answer.DISGUISED: "a notice came in place of the rows, and waiting did not help",
 }
 _WAYS_OUT = {
     Answer.ARTIFICIAL: f"Buy the plan that includes it ({_KEY_PAGE}), or do without.",
@@ -50,8 +58,10 @@ _WAYS_OUT = {
     Answer.DAILY_LIMIT: "Run again tomorrow (what was pulled is kept), or use a premium key.",
     Answer.BURST: "Lower the requests a minute in the settings to your key's rate.",
     Answer.BAD_KEY: "Set ALPHAVANTAGE_API_KEY to a valid key.",
+    Answer.NO_FUNCTION: "The vendor has withdrawn or renamed it: update this program.",
     Answer.UNKNOWN_SYMBOL: "Check the symbol's spelling, or take it off the list.",
     Answer.EMPTY: "Check the symbol's spelling, or take it off the list.",
+    Answer.DISGUISED: "Run again later, or tomorrow where the key's requests of the day are used up.",
     Answer.BAD_BODY: "Run again later; what was stored is whole.",
     Answer.UNKNOWN: "Read the kept body, and report it.",
     Answer.HTTP: "Run again later; what was stored is whole.",
@@ -110,6 +120,8 @@ def _classify_notice(text: str) -> Answer | None:
         return Answer.BURST
     if "apikey is invalid or missing" in text:
         return Answer.BAD_KEY
+    if "this api function" in text and "does not exist" in text:
+        return Answer.NO_FUNCTION
     if "invalid api call" in text or "invalid inputs" in text:
         return Answer.UNKNOWN_SYMBOL
     return None

@@ -95,4 +95,122 @@ EARNINGS = Table(
 # The vendor's snapshot as JSON text: today's values only, so known at receipt and never earlier.
 OVERVIEW = Table("overview", {"instrument_id": _S, "snapshot": _S}, ("instrument_id",), None)
 
-TABLES: dict[str, Table] = {t.name: t for t in (BARS, SPELLS, SECTORS, SPLITS, DIVIDENDS, EARNINGS, OVERVIEW)}
+# Macro series of the older program's database by reference date; it lost the release dates, so known at the import alone.
+MACRO_IMPORTED = Table(
+    "macro_imported",
+    {
+        "reference_date": _D,
+        "treasury_yield_2year": _F,
+        "treasury_yield_10year": _F,
+        "ffer": _F,
+        "cpi": _F,
+        "inflation": _F,
+        "retail_sales": _F,
+        "durables": _F,
+        "unemployment": _F,
+        "nonfarm_payroll": _F,
+    },
+    ("reference_date",),
+    "reference_date",
+)
+
+# Option contracts traded a session, calls and puts, known at its close plus 15 minutes.
+OPTIONS_SUMMARY = Table(
+    "options_summary",
+    {
+        "instrument_id": _S,
+        "session": _D,
+        "call_volume": pl.Int64(),
+        "put_volume": pl.Int64(),
+        "total_volume": pl.Int64(),
+    },
+    ("instrument_id", "session"),
+    "session",
+)
+
+# One value of a series and the period it is of; `date` is the period's first day, never the day of its release. A
+# value received live is known at receipt; one received after its release rule (`data/series.py`), by that rule: it is
+# the latest revision, because the vendor keeps no other. A revision seen here is a new row, known at receipt.
+MACRO = Table("macro", {"series": _S, "date": _D, "value": _F}, ("series", "date"), "date")
+
+# A session's option chain as it stood at the close; right: call or put. Quotes, last and strike in USD a share, theta
+# a day. Known at receipt where received before the session's evening cut, else at the close plus 15 minutes, as bars.
+OPTION_CHAINS = Table(
+    "option_chains",
+    {
+        "instrument_id": _S,
+        "contract_id": _S,
+        "session": _D,
+        "expiration": _D,
+        "strike": _F,
+        "right": _S,
+        "last": _F,
+        "mark": _F,
+        "bid": _F,
+        "bid_size": pl.Int64(),
+        "ask": _F,
+        "ask_size": pl.Int64(),
+        "volume": pl.Int64(),
+        "open_interest": pl.Int64(),
+        "implied_volatility": _F,
+        "delta": _F,
+        "gamma": _F,
+        "theta": _F,
+        "vega": _F,
+        "rho": _F,
+    },
+    ("contract_id", "session"),
+    "session",
+)
+
+# When a report is expected, as the vendor's calendar said: it moves, so each row is known at receipt and never earlier.
+EARNINGS_CALENDAR = Table(
+    "earnings_calendar",
+    {
+        "instrument_id": _S,
+        "fiscal_date_ending": _D,
+        "report_date": _D,
+        "report_time": _S,
+        "estimated_eps": _F,
+        "currency": _S,
+    },
+    ("instrument_id", "fiscal_date_ending"),
+    "report_date",
+)
+
+# What is or was listed, by the vendor's spelling; listing_id: SYMBOL@IPO-DATE (a reused symbol has several). Known at
+# receipt: a list asked of a past day says what was listed then, not that we knew it.
+LISTINGS = Table(
+    "listings",
+    {
+        "listing_id": _S,
+        "symbol": _S,
+        "name": _S,
+        "exchange": _S,
+        "asset_type": _S,
+        "ipo_date": _D,
+        "delisting_date": _D,
+        "status": _S,
+    },
+    ("listing_id",),
+    None,
+)
+
+TABLES: dict[str, Table] = {
+    t.name: t
+    for t in (
+        BARS,
+        SPELLS,
+        SECTORS,
+        SPLITS,
+        DIVIDENDS,
+        EARNINGS,
+        OVERVIEW,
+        MACRO_IMPORTED,
+        OPTIONS_SUMMARY,
+        MACRO,
+        OPTION_CHAINS,
+        EARNINGS_CALENDAR,
+        LISTINGS,
+    )
+}

@@ -7,7 +7,7 @@ the command line is read as that type. Money is Decimal dollars, fractions are f
 from __future__ import annotations
 
 import math
-from datetime import date
+from datetime import date, time
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -38,6 +38,20 @@ def _loss(value: Decimal) -> Decimal:
             f"a loss is written as positive dollars: {-value:f} halts entries at a loss of {-value:f} dollars"
         )
     return value
+
+
+def _beside_bars(names: tuple[str, ...]) -> tuple[str, ...]:
+    unknown = sorted(set(names) - {"earnings", "overview", "options", "macro"})
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is none of earnings, overview, options, macro")
+    return names
+
+
+def _wall_time(text: str) -> str:
+    time.fromisoformat(text)
+    if len(text) != len("21:00"):
+        raise ValueError(f"{text!r} is no time such as 21:00")
+    return text
 
 
 Usd = Annotated[Decimal, BeforeValidator(_decimal), Field(allow_inf_nan=False)]
@@ -74,8 +88,27 @@ class Data(Section):
         description="file of symbols, one a line, beside `symbols`; relative to the home",
         json_schema_extra=PLACE,
     )
+    also: Annotated[Words, AfterValidator(_beside_bars)] = Field(
+        default=(), description="what is pulled beside the bars: earnings, overview, options, macro"
+    )
+    pull_deadline: Annotated[str, AfterValidator(_wall_time)] = Field(
+        default="21:00", description="New York time until which a session that is not served yet is asked for again"
+    )
+    pull_retry_s: Positive = Field(default=300.0, description="seconds from one such asking to the next")
     min_history_sessions: Count = Field(
         default=22, description="sessions a symbol needs before it is used: two 20-day bands, and a 20-day return"
+    )
+    suspect_sessions: Annotated[int, Field(ge=0)] = Field(
+        default=20,
+        description="newest sessions in which a bad suspicion keeps a symbol out (see bft validate); 0: never",
+    )
+    coverage_min: Fraction = Field(
+        default=0.8, description="least share of the expected symbols that must be usable, a fraction; below it, stop"
+    )
+    disk_days_min: Annotated[int, Field(ge=0)] = Field(
+        default=30,
+        description="days until the disk is full below which the evening's mail says so; 0: never",
+        json_schema_extra=PLACE,
     )
 
 

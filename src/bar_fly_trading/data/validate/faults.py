@@ -1,4 +1,4 @@
-"""What is wrong with bars, and which instruments may be used at a session: pure functions over whole tables."""
+"""Faults: what cannot be a bar at all. Each is certain from the row itself (or its key), without a look at its neighbours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from bar_fly_trading.facts.sessions import Calendar
 
 # BRK.A trades above 600,000 USD; the vendor's "no price" of 999999 must not pass.
 PRICE_USD_BELOW = 900_000.0
-MIN_HISTORY = 2
 _RANGE_TOLERANCE = 1e-6
 _PRICES = ("open", "high", "low", "close", "adjusted_close")
 FAULT_SCHEMA: dict[str, pl.DataType] = {
@@ -105,41 +104,6 @@ def _duplicate_rows(numbered: pl.DataFrame) -> pl.Series:
     if keys.select(pl.struct("instrument_id", "session").n_unique()).item() == keys.height:
         return pl.Series("row", [], dtype=pl.Int64)
     return keys.filter(pl.struct("instrument_id", "session").is_duplicated())["row"]
-
-
-def usable(
-    bars: pl.DataFrame, *, session: date, calendar: Calendar, min_history: int = MIN_HISTORY
-) -> tuple[pl.DataFrame, tuple[tuple[str, str], ...]]:
-    """Return the bars of the instruments that may be used at `session`, and the others, each with the reason.
-
-    Bars after `session` are cut off first. Excluded are: an instrument whose newest bar is not the session's (stale),
-    one with any fault of `faults_of`, one with fewer than `min_history` bars. The excluded are sorted by
-    instrument_id; every instrument of `bars` is in exactly one of the two.
-    """
-    seen = bars.filter(pl.col("session") <= session)
-    reasons: dict[str, str] = dict.fromkeys(bars["instrument_id"].unique(), f"no bar up to {session}")
-    for instrument_id, count, newest in (
-        seen.group_by("instrument_id").agg(pl.len(), pl.col("session").max().alias("newest")).iter_rows()
-    ):
-        del reasons[instrument_id]
-        if newest != session:
-            behind = calendar.sessions_between(newest, session)
-            reasons[instrument_id] = f"stale: newest bar {newest}, {behind} sessions before {session}"
-        elif count < min_history:
-            reasons[instrument_id] = f"history of {count} bars, {min_history} needed"
-    reasons.update(_fault_reasons(faults_of(seen, calendar)))
-    excluded = tuple(sorted(reasons.items()))
-    return seen.filter(~pl.col("instrument_id").is_in(list(reasons))), excluded
-
-
-def _fault_reasons(faults: pl.DataFrame) -> dict[str, str]:
-    reasons: dict[str, str] = {}
-    counts = dict(faults.group_by("instrument_id").len().iter_rows())
-    for row in faults.unique("instrument_id", keep="first", maintain_order=True).iter_rows(named=True):
-        more = counts[row["instrument_id"]] - 1
-        also = f" and {more} more" if more else ""
-        reasons[row["instrument_id"]] = f"faulty: {row['session']} {row['rule']} ({row['observed']}){also}"
-    return reasons
 
 
 def worded(faults: pl.DataFrame) -> Sequence[str]:
