@@ -19,16 +19,17 @@ $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is %s" % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 
+# A lock is complete, so pip resolves nothing; it would only complain of what the sample prices' package asks for.
 $(VENV)/.demo: $(BIN)/python requirements/demo.txt requirements/data.txt requirements/torch.txt pyproject.toml
 	@echo "Installing into $(VENV): about 60 MB of packages, 13 MB of sample prices, and PyTorch (200 MB, or more where its build carries GPU support)."
-	$(BIN)/python -m pip install -q --require-hashes -r requirements/demo.txt
+	$(BIN)/python -m pip install -q --no-deps --require-hashes -r requirements/demo.txt
 	$(BIN)/python -m pip install -q --no-deps --require-hashes -r requirements/data.txt
 	$(BIN)/python -m pip install -q -r requirements/torch.txt
 	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo requirements/dev.txt
-	$(BIN)/python -m pip install -q --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install -q --no-deps --require-hashes -r requirements/dev.txt
 	@touch $@
 
 demo: $(VENV)/.demo

@@ -8,7 +8,6 @@ imported in a process of its own; the peak is that process's largest resident si
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -104,7 +103,8 @@ def measure(path: Path) -> None:
         path, Store(home / "store"), Calendar(), logs=home / "logs", now_us=evening_us(NEWEST), progress=progress
     )
     seconds, processor = time.perf_counter() - began, time.process_time() - used
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    status = Path("/proc/self/status").read_text().splitlines()  # ru_maxrss would begin at the parent's weight
+    peak = next(int(row.split()[1]) / 1024 for row in status if row.startswith("VmHWM"))
     found = {"seconds": seconds, "processor": processor, "reading": marks["reading"], "peak_mib": peak}
     print(json.dumps(found | {"bars": report.bars_new, "refused": sum(report.refused.values())}))
 

@@ -295,14 +295,15 @@ def big_line(path: Path, size: int) -> int:
 
 
 MEASURED = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
 from bar_fly_trading.data.importers.mysqldump import import_dump
 from bar_fly_trading.data.store import Store
 from bar_fly_trading.facts.sessions import Calendar
 home = Path(sys.argv[2])
 report = import_dump(Path(sys.argv[1]), Store(home / "store"), Calendar(), logs=home / "logs", now_us=int(sys.argv[3]))
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+# The kernel's own high-water mark: ru_maxrss begins at what the parent process weighed.
+peak = next(int(row.split()[1]) / 1024 for row in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in row)
 print(json.dumps({"peak": peak, "bars": report.bars_new, "left_out": report.left_out}))
 """
 
