@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 
 import polars as pl
 
 from bar_fly_trading.data.store import Store
+from bar_fly_trading.facts.sessions import evening_us
 from bar_fly_trading.journal import Journal
 from bar_fly_trading.strategies.signal import Holding
 from bar_fly_trading.trading.book import Book, BookFill, Dividend, Split, build_book, read_fill
@@ -40,6 +41,16 @@ def dividends_of(store: Store, instrument_ids: Iterable[str], known_by_us: int) 
     return tuple(
         Dividend(r["instrument_id"], r["ex_dividend_date"], _decimal(r["amount"])) for r in rows.iter_rows(named=True)
     )
+
+
+def closes_of(store: Store, session: date, instrument_ids: Collection[str]) -> dict[str, Decimal]:
+    """Return closes as traded of a session, by instrument; what the store does not hold is left out."""
+    if not instrument_ids:
+        return {}
+    bars = store.read("bars", known_by_us=evening_us(session)).filter(
+        (pl.col("session") == session) & pl.col("instrument_id").is_in(list(instrument_ids))
+    )
+    return {i: _decimal(c) for i, c in zip(bars["instrument_id"], bars["close"], strict=True)}
 
 
 def build_books(journal: Journal, store: Store, session: date, known_by_us: int) -> dict[Mode, Book]:

@@ -8,9 +8,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-import polars as pl
-
-from bar_fly_trading.daily_pipeline.books import build_books
+from bar_fly_trading.daily_pipeline.books import build_books, closes_of
 from bar_fly_trading.daily_pipeline.parts import Connected, Parts
 from bar_fly_trading.daily_pipeline.telling import Mails, shadow_book_of
 from bar_fly_trading.data.views import load_instruments
@@ -130,7 +128,7 @@ async def close(parts: Parts, as_of: date, mails: Mails) -> Closed:
                 way_out=f"Run bft close --as-of {as_of} again once the vendor serves it.",
             )
         )
-    before = _closes(parts, parts.calendar.previous(as_of), _held(books))
+    before = closes_of(parts.store, parts.calendar.previous(as_of), _held(books))
     differences = () if found is None else tuple(d.words for d in found.differences)
     payload = {
         "session": as_of.isoformat(),
@@ -151,20 +149,10 @@ def _held(books: Mapping[Mode, Book]) -> list[str]:
     return sorted({p.instrument_id for b in books.values() for p in (*b.positions, *b.open_positions)})
 
 
-def _closes(parts: Parts, session: date, instrument_ids: Sequence[str]) -> dict[str, Decimal]:
-    """Return closes as traded of a session; what the store does not hold is left out."""
-    if not instrument_ids:
-        return {}
-    bars = parts.store.read("bars", known_by_us=evening_us(session)).filter(
-        (pl.col("session") == session) & pl.col("instrument_id").is_in(instrument_ids)
-    )
-    return {i: Decimal(repr(c)) for i, c in zip(bars["instrument_id"], bars["close"], strict=True)}
-
-
 async def _marks(parts: Parts, as_of: date, books: Mapping[Mode, Book]) -> dict[str, Decimal]:
     """Return the session's closes of everything held, pulled where the store lacks one."""
     wanted = sorted({p.instrument_id for b in books.values() for p in b.positions})
-    marks = _closes(parts, as_of, wanted)
+    marks = closes_of(parts.store, as_of, wanted)
     missing = [i for i in wanted if i not in marks]
     if missing and parts.pull is not None:
         instruments = load_instruments(parts.store)
@@ -176,7 +164,7 @@ async def _marks(parts: Parts, as_of: date, books: Mapping[Mode, Book]) -> dict[
                 f"{len(missing)} held symbols have no close of {as_of} ({missing[0]}), and the pull failed: {error.message}",
                 way_out="Pull or import that session's bars, then run bft close again.",
             ) from error
-        marks = _closes(parts, as_of, wanted)
+        marks = closes_of(parts.store, as_of, wanted)
     return marks
 
 

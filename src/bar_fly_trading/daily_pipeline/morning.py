@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
-
-import polars as pl
 
 from bar_fly_trading.clock import Clock, GatewayClock
-from bar_fly_trading.daily_pipeline.books import build_books, split_factors, splits_of
+from bar_fly_trading.daily_pipeline.books import build_books, closes_of, split_factors, splits_of
 from bar_fly_trading.daily_pipeline.driver import Driver
 from bar_fly_trading.daily_pipeline.parts import Connected, Parts
 from bar_fly_trading.daily_pipeline.records import Evening, newest_evening
@@ -18,7 +15,7 @@ from bar_fly_trading.daily_pipeline.telling import Mails, alarm_mail, signal_mai
 from bar_fly_trading.data.views import load_instruments
 from bar_fly_trading.day import Action, Finish, Morning, Outcome, Tell, resume, start
 from bar_fly_trading.errors import CheckGateway, DecideParked, DoneUnread, FixData, Refused
-from bar_fly_trading.facts.sessions import evening_us, new_york_date, new_york_datetime
+from bar_fly_trading.facts.sessions import new_york_date, new_york_datetime
 from bar_fly_trading.trading.book import Book
 from bar_fly_trading.trading.orders import MAY_BE_AT_BROKER, Mode
 from bar_fly_trading.trading.plan import IntentStatus
@@ -161,20 +158,11 @@ def _morning(parts: Parts, as_of: date, found: Evening) -> Morning:
         sizing_default=parts.sizing,
         sizing=parts.sizing_by_strategy,
         split_factors=split_factors(splits, found.session, as_of),
-        previous_closes_usd=_closes(parts, found.session, held),
+        previous_closes_usd=closes_of(parts.store, found.session, held),
         books=books,
         standing=_standing(parts, as_of),
         fill_wait_s=parts.settings.gateway.fill_wait_s,
     )
-
-
-def _closes(parts: Parts, session: date, instrument_ids: list[str]) -> dict[str, Decimal]:
-    if not instrument_ids:
-        return {}
-    bars = parts.store.read("bars", known_by_us=evening_us(session)).filter(
-        (pl.col("session") == session) & pl.col("instrument_id").is_in(instrument_ids)
-    )
-    return {i: Decimal(repr(c)) for i, c in zip(bars["instrument_id"], bars["close"], strict=True)}
 
 
 def _queue(parts: Parts, found: Evening, mails: Mails, tell: Tell, shadow: Book) -> None:
