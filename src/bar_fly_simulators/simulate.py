@@ -21,16 +21,10 @@ async def start(
     options: argparse.Namespace, market: Market, control: Control, stack: AsyncExitStack
 ) -> tuple[tuple[str, int], ...]:
     """Start both servers and put their closing on the stack."""
+    from bar_fly_simulators.gateway.flags import gateway_options
     from bar_fly_simulators.gateway.server import serve as serve_gateway
 
-    gateway = await serve_gateway(
-        market,
-        control,
-        port=options.port,
-        cash=options.cash,
-        account=options.account,
-        state_path=options.state,
-    )
+    gateway = await serve_gateway(market, control, **gateway_options(options))
     stack.push_async_callback(gateway.close)
     vendor = await alpha_vantage.serve(
         market, control, port=options.alpha_vantage_port, tier=options.tier, keys=options.key

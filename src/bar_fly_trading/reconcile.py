@@ -261,6 +261,45 @@ def _positions(
     return found
 
 
+# States of an order that never left; a broker that knows such an order knows more than the journal.
+NEVER_LEFT = frozenset(
+    {
+        State.PLANNED,
+        State.CHECKED,
+        State.REJECTED,
+        State.SHADOWED,
+        State.AWAITING,
+        State.DENIED,
+        State.APPROVED,
+        State.NOT_SENT,
+    }
+)
+
+
+def unknown_to_journal(snapshot: BrokerSnapshot, states: Mapping[str, State]) -> tuple[str, ...]:
+    """Say, in words, which orders and executions bear our reference but are not in the journal, or never left by it.
+
+    `states`: of every intent the journal ever had. Anything here means that the journal is older than what was done.
+    """
+    seen: dict[str, str] = {}
+    for order in snapshot.orders:
+        if order.order_ref is not None and order.order_ref.startswith(ORDER_REF_PREFIX):
+            key = order.order_ref.removeprefix(ORDER_REF_PREFIX)
+            seen.setdefault(
+                key, f"an order of {order.quantity} {order.symbol} ({order.status}, permId {order.perm_id})"
+            )
+    for execution in snapshot.executions:
+        words = f"an execution of {execution.quantity} at {execution.price_usd} ({execution.exec_id})"
+        seen.setdefault(execution.intent_key, words)
+    found = []
+    for key, words in sorted(seen.items()):
+        state = states.get(key)
+        if state is None or state in NEVER_LEFT:
+            what = "the journal has no such order" if state is None else f"by the journal it is {state} and never left"
+            found.append(f"the broker has {words} with our reference {ORDER_REF_PREFIX}{key}, but {what}")
+    return tuple(found)
+
+
 def difference_payload(session: date, difference: Difference) -> dict[str, object]:
     """Return the journal's payload of a `difference` record (its own records apart)."""
     return {**plain(replace(difference, records=())), "session": session.isoformat()}

@@ -25,7 +25,7 @@ from bar_fly_trading.settings import (
     sizing,
     sizing_by_strategy,
     strategies,
-    universe,
+    universe_rule,
 )
 from bar_fly_trading.settings import modes as settings_modes
 from bar_fly_trading.trading.orders import Mode
@@ -63,13 +63,18 @@ def _connector(resolved: Resolved, modes: dict[str, Mode], clock: Clock) -> Conn
     return connect
 
 
-def _puller(resolved: Resolved, store: Store, calendar: Calendar, clock: Clock, say: Say) -> Puller:
+def _puller(resolved: Resolved, store: Store, journal: Journal, calendar: Calendar, clock: Clock, say: Say) -> Puller:
     async def pull(symbols: tuple[str, ...], as_of: date) -> tuple[str, ...]:
         from bar_fly_trading.daily_pipeline.pulling import pull_bars
+        from bar_fly_trading.daily_pipeline.universe import held_instruments, names_to_pull
 
+        if not symbols:
+            held = held_instruments(journal, store, as_of)
+            rule = universe_rule(resolved.settings, resolved.home)
+            symbols = names_to_pull(store, rule, held, as_of, clock.now_us())
         return await pull_bars(
             settings=resolved.settings.data,
-            symbols=symbols or universe(resolved.settings, resolved.home),
+            symbols=symbols,
             unknown_bodies=resolved.home.logs / "unknown_bodies",
             store=store,
             calendar=calendar,
@@ -125,6 +130,6 @@ def run(
                 outbox=Outbox(home.outbox),
                 route=route(settings),
                 connect=_connector(resolved, modes, now),
-                pull=_puller(resolved, store, calendar, now, say),
+                pull=_puller(resolved, store, journal, calendar, now, say),
                 say=say,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from bar_fly_trading.data.store import Store
 from bar_fly_trading.data.views import load_sectors
 from bar_fly_trading.errors import FixInput
 from bar_fly_trading.facts.sessions import Calendar
+from bar_fly_trading.facts.tables import SECTORS
+from bar_fly_trading.features.dated_facts import DatedFacts
 from bar_fly_trading.features.table import build
 
 REAL = Path(__file__).parents[2].parent / "shared/data/daily_adjusted_sp500.parquet"
@@ -56,9 +59,9 @@ def make_bars(symbols: tuple[str, ...], rows: int = 280, first: date = date(2019
     return pl.concat(frames)
 
 
-def features_of(bars: pl.DataFrame) -> pl.DataFrame:
+def features_of(bars: pl.DataFrame, facts: DatedFacts | None = None) -> pl.DataFrame:
     """Build the feature table of bars whose instrument ids carry their symbols."""
-    return build(bars, {i: i.removeprefix("us:") for i in bars["instrument_id"].unique()})
+    return build(bars, {i: i.removeprefix("us:") for i in bars["instrument_id"].unique()}, facts)
 
 
 def write(path: Path, rows: int = 60, symbols: tuple[str, ...] = ("AAA",)) -> list[list[str]]:
@@ -112,9 +115,11 @@ def test_export_then_import_into_an_empty_store(tmp_path: Path, file_format: str
     """What was exported comes back equal: bars, indicators, signals, splits, dividends, sectors, and when it was known."""
     bars = make_bars(("AAA", "BBB", "BRK.B"))
     sectors = {"us:AAA": "Energy", "us:BRK.B": "Financials"}
-    paths = export_all_data(
-        features_of(bars), tmp_path / "out", sectors=sectors, file_format=file_format, symbols_per_file=2
-    )
+    named = pl.DataFrame({"instrument_id": list(sectors), "sector": list(sectors.values())})
+    rows = named.with_columns(name=pl.lit(None, pl.String), known_at=pl.lit(0), recorded_at=pl.lit(0))
+    facts = replace(DatedFacts.none(), sectors=rows.cast(pl.Schema(SECTORS.schema())))
+    features = features_of(bars, facts)
+    paths = export_all_data(features, tmp_path / "out", file_format=file_format, symbols_per_file=2)
     assert [p.name for p in paths] == [f"all_data_0.{file_format}", f"all_data_1.{file_format}"]
     report = take(f"{tmp_path}/out/all_data_*.{file_format}", tmp_path / "store")
     store = Store(tmp_path / "store")

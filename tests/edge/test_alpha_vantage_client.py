@@ -323,7 +323,7 @@ _ERROR_PATHS: list[tuple[str, bytes | None]] = [
 ]
 
 
-def _everything_of(error: BaseException) -> str:
+def everything_of(error: BaseException) -> str:
     parts = [str(error), repr(error), "".join(traceback.format_exception(error))]
     seen: BaseException | None = error
     while seen is not None:
@@ -343,7 +343,7 @@ def test_the_key_is_in_no_message_cause_log_or_file(
     patience = Patience(read_timeout_s=0.1, attempts_max=2)
     error, served = refusal([answer], daily, unknown_bodies=tmp_path, patience=patience)
     assert served.asked[0]["apikey"] == KEY
-    told = _everything_of(error) + caplog.text + "".join(path.read_text() for path in tmp_path.iterdir())
+    told = everything_of(error) + caplog.text + "".join(path.read_text() for path in tmp_path.iterdir())
     told += "".join(str(record.__dict__) for record in caplog.records)
     assert error.__context__ is None, name
     for form in (KEY, "CANARY", "CANARY7KEY%2F%2Bx"):
@@ -357,7 +357,7 @@ def test_nobody_listening_tells_the_host_and_not_the_key(unused_port: int) -> No
         async with client(unused_port, FakeTime(), patience=Patience(attempts_max=2)) as asked:
             with pytest.raises(VendorRefused, match=r"ConnectError.*Check the network") as caught:
                 await daily(asked)
-            assert "CANARY" not in _everything_of(caught.value) + repr(asked)
+            assert "CANARY" not in everything_of(caught.value) + repr(asked)
 
     run(main())
 

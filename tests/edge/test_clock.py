@@ -31,7 +31,7 @@ def test_the_fixed_clock_moves_only_when_moved() -> None:
         clock.advance(-1)
 
 
-def test_the_gateway_clock_runs_on_monotonic_time() -> None:
+def test_d27_the_gateway_clock_runs_on_monotonic_time() -> None:
     """The broker's time plus what passed since it was read; the machine's wall clock plays no part."""
     ticks = iter([500, 500 + 3_000_000])
     clock = GatewayClock.read(1_600_000_000_000_000, lambda: next(ticks))

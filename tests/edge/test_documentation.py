@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import os
+import random
 import re
 import shlex
 import subprocess
 import sys
 import tomllib
+from datetime import date
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +20,7 @@ import pytest
 
 from bar_fly_trading import errors
 from bar_fly_trading.cli.commands import COMMANDS
+from bar_fly_trading.facts.sessions import Calendar
 from bar_fly_trading.settings import resolve
 from bar_fly_trading.settings.names import ALIASES, environment_key
 
@@ -25,7 +29,7 @@ BFT = Path(sys.executable).with_name("bft")
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 GROUPS = {"import", "export", "store"}
 # What the roadmap asks for and this version must say it does not have.
-NOT_BUILT = ("Live trading", "Approval", "MySQL", "SMS", "Dashboard", "Options", "Columns", "Backtest")
+NOT_BUILT = ("Live trading", "Approval", "SMS", "Dashboard", "Options", "Columns", "Backtest")
 
 
 def generator() -> ModuleType:
@@ -115,6 +119,48 @@ def test_a_wrong_command_would_be_found() -> None:
         ["bft", "evening", "--no-pull"],
         ["bft", "pull", "IBM"],
     ]
+
+
+def old_dump() -> str:
+    """Write a small dump of the older program's prices; AAA falls below its band on the last day, 2021-04-20."""
+    draw, rows = random.Random(4), []
+    days = Calendar().sessions(date(2021, 1, 4), date(2021, 4, 20))
+    for n, symbol in enumerate(("AAA", "BBB", "CCC", "BRK-B")):
+        for day in days:
+            close = 100 + n + draw.uniform(-1, 1) - (8 if symbol == "AAA" and day == days[-1] else 0)
+            opened = close + draw.uniform(-1, 1)
+            high, low = max(close, opened) + draw.uniform(0.1, 1), min(close, opened) - draw.uniform(0.1, 1)
+            prices = ",".join(f"{price:.2f}" for price in (opened, high, low, close, close))
+            rows.append(f"('{day} 00:00:00',{prices},{8_000_000 + draw.randrange(10**6)},'{symbol}')")
+    return (
+        "-- MySQL dump 10.13  Distrib 8.0.36\n/*!50503 SET NAMES utf8mb4 */;\nCREATE TABLE `core_stock` (\n"
+        "  `date` datetime NOT NULL, `open` double, `high` double, `low` double, `close` double, `adjusted_close` double,\n"
+        "  `volume` bigint, `symbol` varchar(5) NOT NULL, PRIMARY KEY (`date`,`symbol`)\n) ENGINE=InnoDB;\n"
+        f"INSERT INTO `core_stock` VALUES {','.join(rows)};\n-- Dump completed on 2021-04-21  3:00:00\n"
+    )
+
+
+@pytest.mark.parametrize("case", ["Only the dump file", "A container whose port is not published"])
+def test_the_readmes_commands_lead_from_a_dump_to_a_ranked_list(tmp_path: Path, case: str) -> None:
+    """The commands under a case of the README's migration section, typed as they stand, end in a ranked list of watches."""
+    section = text_of(ROOT / "README.md").partition("## Bring your MySQL database along")[2].partition("\n## ")[0]
+    block = section.partition(f"**{case}.**")[2].partition("```bash\n")[2].partition("```")[0]
+    # The container is not here; what its dump is piped into is.
+    commands = [line for line in block.splitlines() if not line.startswith("docker ")]
+    assert [line.split()[1] for line in commands] == ["import", "evening"] and "mysqldump" in commands[0]
+    name = commands[0].split()[-1]
+    data = old_dump().encode()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    environ = {"PATH": f"{BFT.parent}:{os.environ['PATH']}", "HOME": str(tmp_path), "POLARS_MAX_THREADS": "1"}
+    for command in commands:
+        done = subprocess.run(
+            command, shell=True, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, (command, done.stderr)
+    (ranked,) = (tmp_path / ".bft/signals").iterdir()
+    rows = ranked.read_text(encoding="utf-8").splitlines()
+    assert ranked.name == "2021-04-20.csv" and len(rows) > 1
+    assert "watch   BUY  AAA" in done.stdout and "prices are old" in done.stdout and "1 to execute" not in done.stdout
 
 
 def test_every_command_is_told_to_the_reader() -> None:

@@ -40,9 +40,20 @@ TABLES_CREATED = {
     "stock_splits": "`symbol` varchar(5), `effective_date` datetime, `split_factor` double",
     "options_daily_summary": "`symbol` varchar(5), `date` datetime, `call_volume` bigint, `put_volume` bigint,"
     " `total_volume` bigint",
-    "historical_options": "`contract_id` varchar(30), `date` datetime, `symbol` varchar(5)",
+    "historical_options": "`contract_id` varchar(30) NOT NULL, `date` datetime NOT NULL, `symbol` varchar(5) NOT NULL,"
+    " `type` enum('call','put') NOT NULL, `expiration` datetime NOT NULL, `strike` double NOT NULL, `last` double,"
+    " `mark` double, `bid` double, `ask` double, `volume` double, `implied_volatility` double, `delta` double,"
+    " `gamma` double, `theta` double, `vega` double, `rho` double, PRIMARY KEY (`contract_id`,`date`,`symbol`)",
     "technical_indicators": "`date` datetime, `sma_20` double, `symbol` varchar(5)",
 }
+
+
+def option(contract: str, day: str, symbol: str, *, volume: str = "1", right: str = "call", strike: str = "100") -> str:
+    """Write a row of historical_options."""
+    numbers = f"{strike},34.5,34.55,34.5,34.6,{volume},0.35,0.99,0.001,-0.01,0.002,0.01"
+    return f"('{contract}','{day} 00:00:00','{symbol}','{right}','2021-04-23 00:00:00',{numbers})"
+
+
 ROWS = {
     "core_stock": [
         "('2021-04-19 00:00:00',133.5,135.5,133.3,134.84,33.61,94264215,'AAPL')",
@@ -61,7 +72,11 @@ ROWS = {
     "economic_indicators": ["('2021-03-01 00:00:00',0.15,1.61,0.07,264.877,NULL,-1e-05,1.5e5,6.0,144120)"],
     "stock_splits": ["('AAPL','2021-04-20 00:00:00',4)", "('AAPL','2014-06-09 00:00:00',7)"],
     "options_daily_summary": ["('AAPL','2021-04-19 00:00:00',1000000,600000,1600000)"],
-    "historical_options": ["('AAPL210423C00100000','2021-04-19 00:00:00','AAPL')"] * 3,
+    "historical_options": [
+        option("AAPL210423C00100000", "2021-04-19", "AAPL", volume="12"),
+        option("AAPL210423C00100000", "2021-04-20", "AAPL", volume="40"),
+        option("AAPL210423P00100000", "2021-04-20", "AAPL", volume="2.0", right="put"),
+    ],
     "technical_indicators": ["('2021-04-19 00:00:00',130.5,'AAPL')"] * 2,
 }
 BEFORE = (
@@ -84,10 +99,14 @@ def dump(rows: dict[str, list[str]] | None = None, *, between: str = ",", create
     return text + AFTER
 
 
-def taken(path: Path, folder: Path, database: str | None = None, now_us: int = NOW_US) -> tuple[DumpReport, Store]:
+def taken(
+    path: Path, folder: Path, database: str | None = None, now_us: int = NOW_US, *, options: bool = True
+) -> tuple[DumpReport, Store]:
     """Import a dump into the store of a folder."""
     store = Store(folder / "store")
-    return import_dump(path, store, CALENDAR, logs=folder / "logs", now_us=now_us, database=database), store
+    logs = folder / "logs"
+    report = import_dump(path, store, CALENDAR, logs=logs, now_us=now_us, database=database, options=options)
+    return report, store
 
 
 def write(path: Path, text: str) -> Path:
@@ -106,7 +125,7 @@ def test_the_old_tables_come_in_with_what_is_known_of_them(tmp_path: Path) -> No
     report, store = taken(write(tmp_path / "dump.sql", dump()), tmp_path)
     assert report.refused == {} and report.refusals_file is None and report.cut is None and report.completed
     assert (report.bars_new, report.bars_corrected, report.bars_same) == (4, 0, 0)
-    assert report.left_out == {"historical_options": 3, "technical_indicators": 2}
+    assert report.left_out == {"technical_indicators": 2} and report.rows["historical_options"] == 3
     bars = store.read("bars")
     assert bars["instrument_id"].to_list() == ["us:AAPL"] * 3 + ["us:BRK.B"]
     assert bars["split_coefficient"].to_list() == [1.0, 4.0, 1.0, 1.0]
@@ -121,8 +140,20 @@ def test_the_old_tables_come_in_with_what_is_known_of_them(tmp_path: Path) -> No
     assert (overview["MarketCapitalization"], overview["EPS"], overview["Beta"]) == ("2200000000000", "None", "None")
     macro = store.read("macro_imported").row(0, named=True)
     assert (macro["retail_sales"], macro["inflation"], macro["known_at"]) == (-1e-05, None, NOW_US)
-    options = store.read("options_summary").row(0, named=True)
-    assert (options["total_volume"], options["known_at"]) == (1600000, backfill_known_us(CALENDAR, date(2021, 4, 19)))
+    options = store.read("options_summary").rows(named=True)
+    assert (options[0]["total_volume"], options[0]["known_at"]) == (
+        1600000,
+        backfill_known_us(CALENDAR, date(2021, 4, 19)),
+    )
+    # The dump's summary of the 19th stays; that of the 20th, which it lacks, comes from the chain.
+    assert [(o["call_volume"], o["put_volume"], o["total_volume"]) for o in options[1:]] == [(40, 2, 42)]
+    chains = store.read("option_chains")
+    assert chains["session"].to_list() == [date(2021, 4, 19), date(2021, 4, 20), date(2021, 4, 20)]
+    assert chains["known_at"].to_list()[0] == backfill_known_us(CALENDAR, date(2021, 4, 19))
+    put = chains.row(2, named=True)
+    assert (put["instrument_id"], put["contract_id"], put["right"]) == ("us:AAPL", "AAPL210423P00100000", "put")
+    assert (put["expiration"], put["strike"], put["volume"], put["theta"]) == (date(2021, 4, 23), 100.0, 2, -0.01)
+    assert (put["open_interest"], put["bid_size"]) == (None, None)
     assert not (tmp_path / "import-mysqldump" / "nothing").exists()
     assert list((tmp_path / "import-mysqldump").iterdir()) == []
     past = evening_us(date(2021, 4, 20))
@@ -202,8 +233,8 @@ def test_bad_rows_are_refused_one_by_one_with_place_and_reason(tmp_path: Path) -
 def test_a_dump_cut_off_inside_a_row_gives_what_is_whole_and_says_where(tmp_path: Path, packed: bool) -> None:
     """Cut in the middle of a row (plain or gzip), the whole rows before it are stored, and the place of the cut is told."""
     text = dump()
-    row = text.index("('2021-04-21 00:00:00',33.1")
-    data = text[: row + 30].encode()
+    row = text.encode().index(b"('2021-04-21 00:00:00',33.1")
+    data = text.encode()[: row + 30]
     path = tmp_path / "dump.sql"
     if packed:
         data = gzip.compress(data)[:-8]
@@ -218,7 +249,7 @@ def test_a_dump_cut_off_inside_a_row_gives_what_is_whole_and_says_where(tmp_path
 def test_a_dump_cut_at_any_byte_is_told_or_complete(tmp_path: Path) -> None:
     """Cut at bytes all over it, a dump is refused, told as cut off, or lacks its last line: never taken for whole."""
     data = dump().encode()
-    for number, end in enumerate(range(0, len(data) - 1, 13 if PROVE else 331)):
+    for number, end in enumerate(range(0, len(data) - len(AFTER), 13 if PROVE else 331)):
         path = tmp_path / f"{number}.sql"
         path.write_bytes(data[:end])
         try:
@@ -279,19 +310,23 @@ def bars_rows(symbols: int, sessions: int) -> list[str]:
     ]
 
 
-def big_line(path: Path, size: int) -> int:
-    """Write a dump of which one INSERT line alone has `size` bytes; return its rows of bars."""
-    rows = bars_rows(40, 500)
-    option = ",".join(["('AAPL210423C00100000','2021-04-19 00:00:00','AAPL')"] * 4096).encode()
+def big_line(path: Path, size: int) -> tuple[int, int]:
+    """Write a dump of which one INSERT line alone has `size` bytes; return its rows of bars and of options."""
+    bars = bars_rows(40, 500)
+    days = CALENDAR.sessions(date(2020, 6, 1), date(2021, 4, 21))[:128]
+    block = ",".join(
+        option(f"AAPL#####C{strike:08d}", str(day), "AAPL") for strike in range(32) for day in days
+    ).encode()
+    written = rows = 0
     with path.open("wb") as file:
-        file.write(dump({"core_stock": rows}).removesuffix(AFTER).encode())
+        file.write(dump({"core_stock": bars}).removesuffix(AFTER).encode())
         file.write(b"INSERT INTO `historical_options` VALUES ")
-        written = 0
         while written < size:
-            file.write(option + b",")
-            written += len(option) + 1
-        file.write(b"('Z','2021-04-19 00:00:00','Z');\n" + AFTER.encode())
-    return len(rows)
+            file.write(block.replace(b"#####", b"%05d" % (rows // 4096)) + b",")
+            written += len(block) + 1
+            rows += 4096
+        file.write(option("AAPL210423C00100000", "2021-04-19", "AAPL").encode() + b";\n" + AFTER.encode())
+    return len(bars), rows + 1
 
 
 MEASURED = """
@@ -304,26 +339,27 @@ home = Path(sys.argv[2])
 report = import_dump(Path(sys.argv[1]), Store(home / "store"), Calendar(), logs=home / "logs", now_us=int(sys.argv[3]))
 # The kernel's own high-water mark: ru_maxrss begins at what the parent process weighed.
 peak = next(int(row.split()[1]) / 1024 for row in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in row)
-print(json.dumps({"peak": peak, "bars": report.bars_new, "left_out": report.left_out}))
+print(json.dumps({"peak": peak, "bars": report.bars_new, "rows": report.rows, "refused": report.refused}))
 """
 
 
 def test_a_single_line_of_any_length_is_read_in_bounded_memory(tmp_path: Path) -> None:
-    """An INSERT line of 64 MB (2 GB in the long proof) needs less than 500 MiB, and every row on it is counted."""
+    """An INSERT line of 32 MB (2 GB in the long proof) needs less than 500 MiB, and every row on it is stored."""
     path = tmp_path / "dump.sql"
-    bars = big_line(path, 2_000_000_000 if PROVE else 64_000_000)
+    bars, options = big_line(path, 2_000_000_000 if PROVE else 32_000_000)
     command = [sys.executable, "-c", MEASURED, str(path), str(tmp_path), str(NOW_US)]
     found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-    assert found["bars"] == bars
-    assert found["left_out"]["historical_options"] % 4096 == 1
+    assert (found["bars"], found["rows"]["historical_options"], found["refused"]) == (bars, options, {})
     assert found["peak"] < 500
+    one = Store(tmp_path / "store").read("option_chains", since=date(2020, 7, 1), until=date(2020, 7, 31))
+    assert one.height == (options // 128) * 22
     path.unlink()
 
 
 SLOWED = MEASURED.replace(
     "home = Path",
-    "from bar_fly_trading.data.importers.mysqldump import load\n"
-    "load.CHECKPOINT_BYTES, load.RUN_BYTES, load.GROUP_ROWS_MAX = 1 << 16, 1 << 14, 3000\nhome = Path",
+    "from bar_fly_trading.data.importers.mysqldump import loader, reading\n"
+    "reading.CHECKPOINT_BYTES, reading.RUN_BYTES, loader.GROUP_ROWS_MAX = 1 << 16, 1 << 14, 3000\nhome = Path",
 )
 
 
@@ -337,7 +373,14 @@ def test_killed_anywhere_it_continues_and_ends_with_the_same_content(tmp_path: P
     pieces = "".join(
         f"INSERT INTO `core_stock` VALUES {','.join(rows[i : i + 500])};\n" for i in range(0, len(rows), 500)
     )
-    whole = dump({name: ROWS[name] for name in ROWS if name != "core_stock"})
+    options = [
+        option(f"S{n}210423C{strike:08d}", str(day), f"S{n}")
+        for n in range(5)
+        for strike in range(1, 16)
+        for day in CALENDAR.sessions(date(2021, 2, 1), date(2021, 4, 21))
+    ]
+    others = {name: ROWS[name] for name in ROWS if name != "core_stock"}
+    whole = dump({**others, "historical_options": options})
     write(path, whole.replace("DROP TABLE IF EXISTS `economic", pieces + "DROP TABLE IF EXISTS `economic"))
     report, undisturbed = taken(path, tmp_path / "whole")
     home = tmp_path / "killed"
@@ -372,10 +415,10 @@ def test_killed_anywhere_it_continues_and_ends_with_the_same_content(tmp_path: P
 DYING = """
 import os, signal, sys
 from pathlib import Path
-from bar_fly_trading.data.importers.mysqldump import import_dump, load
+from bar_fly_trading.data.importers.mysqldump import import_dump, loader
 from bar_fly_trading.data.store import Store
 from bar_fly_trading.facts.sessions import Calendar
-load.GROUP_ROWS_MAX = 20
+loader.GROUP_ROWS_MAX = 20
 class Dying(Store):
     left = int(sys.argv[4])
     def publish(self, additions, **named):
@@ -419,11 +462,11 @@ def test_the_command_tells_what_it_did_and_ends_with_its_code(tmp_path: Path) ->
     assert "the import needs up to" in good.stdout
     assert "core_stock: 4 rows, 0 refused" in good.stdout
     assert "technical_indicators: 2 rows passed over: indicators are computed here" in good.stdout
-    assert "warning: historical_options: 3 rows NOT IMPORTED" in good.stderr
-    cut = subprocess.run(
-        [*bft, str(write(tmp_path / "cut.sql", dump()[:2000]))], capture_output=True, text=True, check=False
-    )
-    assert cut.returncode == 20 and "is not whole" in cut.stderr, cut.stderr
+    assert "historical_options: 3 rows, 0 refused" in good.stdout
+    assert good.stdout.index("prices and small tables are stored") < good.stdout.index("core_stock: 4 rows")
+    middle = dump()[: dump().index("('2021-04-21 00:00:00',33.1") + 30]
+    cut = subprocess.run([*bft, str(write(tmp_path / "cut.sql", middle))], capture_output=True, text=True, check=False)
+    assert cut.returncode == 20 and "is not whole: it ends inside a row of core_stock (row 3) at byte" in cut.stderr
     none = subprocess.run(
         [*bft, str(write(tmp_path / "none.sql", "hello"))], capture_output=True, text=True, check=False
     )

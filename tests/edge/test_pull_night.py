@@ -150,6 +150,11 @@ def test_a_night_makes_the_calls_of_its_plan_and_the_next_asks_nothing(three: Si
     assert set(again.calls()) <= {"EARNINGS_CALENDAR", "CPI", "UNEMPLOYMENT"}
     chain = store.read("option_chains")
     assert chain["known_at"].unique().to_list() == [backfill_known_us(CALENDAR, SESSION)]
+    summary = store.read("options_summary")
+    traded = chain.group_by("instrument_id", "session").agg(pl.col("volume").sum()).sort("instrument_id")
+    assert summary["total_volume"].to_list() == traded["volume"].to_list()
+    assert (summary["call_volume"] + summary["put_volume"]).equals(summary["total_volume"], check_names=False)
+    assert summary.select("known_at", "recorded_at").unique().equals(chain.select("known_at", "recorded_at").unique())
     assert store.read("option_chains", since=date(2024, 5, 16)).height == 0
 
 
@@ -343,8 +348,9 @@ def test_the_plan_is_printed_before_any_call(three: Simulator, tmp_path: Path) -
         ["3", "HISTORICAL_OPTIONS"],
         ["3", "EARNINGS"],
         ["1", "EARNINGS_CALENDAR"],
-        ["10", "calls,", "3.33", "a", "name;", "0.2", "minutes", "at", "60", "requests", "a", "minute"],
+        ["2", "LISTING_STATUS"],
+        ["12", "calls,", "4.00", "a", "name;", "0.2", "minutes", "at", "60", "requests", "a", "minute"],
     ]
     assert three.asked() == {}
     done = subprocess.run([*command, "--json"], env={**os.environ, **home}, capture_output=True, text=True, check=False)
-    assert json.loads(done.stdout)["total"] == 10
+    assert json.loads(done.stdout)["total"] == 12

@@ -192,6 +192,20 @@ write finish: account not read
 finish: account not read
 """
 
+ON_OLD_PRICES = """
+given paper: watch AAPL, watch MSFT, leave IBM
+given the paper book holds 20 IBM
+> started
+ask account
+> account cash 100000
+write plan: IBM refused WATCH watch; AAPL refused WATCH watch; MSFT refused WATCH watch
+tell signal IBM
+tell signal AAPL
+tell signal MSFT
+write finish: done
+finish: done, rejections 3
+"""
+
 NOTHING_TO_DO = """
 given shadow:
 > started
@@ -229,12 +243,12 @@ class Script:
         self.plan_payload: dict[str, object] = {}
 
     def ranked(self, n: int, words: list[str]) -> RankedSignal:
-        """`buy X`, `sell X` or `watch X`; every name closed at 100."""
+        """`buy X`, `sell X`, and only watched: `watch X`, `leave X` (an exit); every name closed at 100."""
         what, symbol = words
-        exit_ = what == "sell"
+        exit_ = what in {"sell", "leave"}
         side, purpose = (Side.SELL, Purpose.EXIT) if exit_ else (Side.BUY, Purpose.ENTRY)
         signal = Signal(EVENING, "s", f"us:{symbol}", symbol, side, purpose, 1.0, Decimal(100), "why")
-        tag = "watch" if what == "watch" else "execute"
+        tag = "watch" if what in {"watch", "leave"} else "execute"
         return RankedSignal(signal, 0 if exit_ else n + 1, tag, "", 0.5, (), "unknown", 5e7)
 
     def event(self, line: str) -> Event:
@@ -345,6 +359,7 @@ class Script:
         THE_GATEWAY_GOES_AWAY,
         KILLED_WHILE_SENDING_AND_STARTED_AGAIN,
         NO_GATEWAY,
+        ON_OLD_PRICES,
         NOTHING_TO_DO,
     ],
 )

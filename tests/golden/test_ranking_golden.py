@@ -9,7 +9,7 @@ import pytest
 from bar_fly_trading.strategies import build
 from bar_fly_trading.strategies.signal import MarketView, Purpose, Side, Signal, at_session
 from bar_fly_trading.trading.signal_combination import CombinationRule, combine
-from bar_fly_trading.trading.signal_ranker import RankingRules, rank
+from bar_fly_trading.trading.signal_ranker import RankingRules, only_watched, rank
 
 SESSION = date(2021, 4, 20)
 
@@ -122,6 +122,20 @@ def test_the_small_market_is_ranked_as_a_person_would() -> None:
         ("sector", 0.0),
         ("recent_performance", pytest.approx(-0.2)),
     ]
+
+
+def test_on_old_prices_the_same_list_is_only_to_watch() -> None:
+    """Places, scores and order stay; every tag is watch, the exit's too, and each says first how old the prices are."""
+    view, sectors = market()
+    ranked = rank(bollinger_signals(view), view.features, view.predictions, sectors, RankingRules())
+    old = "prices are old: they end 2021-04-20, 3 sessions, 3 days before 2021-04-23"
+    watched = only_watched(ranked, old)
+    assert [(r.rank, r.signal, r.score, r.criteria) for r in watched] == [
+        (r.rank, r.signal, r.score, r.criteria) for r in ranked
+    ]
+    assert {r.tag for r in watched} == {"watch"}
+    assert {r.signal.symbol: r.tag_reason for r in watched}["HIGH"] == old
+    assert {r.signal.symbol: r.tag_reason for r in watched}["DEEP"] == f"{old} (new entry 1 of at most 5)"
 
 
 def test_with_confirmation_the_doubted_name_is_refused_and_the_next_moves_up() -> None:

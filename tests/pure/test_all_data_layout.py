@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -11,14 +12,15 @@ import pytest
 
 from bar_fly_trading.features.all_data import (
     ALL_DATA_SCHEMA,
-    NOT_COMPUTED,
     PRICE_LEVELS,
     derive_events,
     recover_bars,
     to_all_data,
 )
-from bar_fly_trading.features.table import build
+from bar_fly_trading.features.table import FACT_SCHEMA, build
 
+EXISTING = Path(__file__).parents[2].parent / "shared/spec/existing_data.md"
+RATINGS = ", ".join(f"analyst_rating_{word}" for word in ("strong_buy", "buy", "hold", "sell", "strong_sell"))
 REAL = Path(__file__).parents[2].parent / "shared/data/daily_adjusted_sp500.parquet"
 
 ORDER = """
@@ -63,15 +65,23 @@ def bars_with_events(rows: int = 300, seed: int = 3) -> pl.DataFrame:
 
 
 def test_every_column_in_the_order_of_the_layout() -> None:
-    """The table has all columns of the layout in their order and types; those not derived from prices are empty."""
-    table = to_all_data(build(bars_with_events(), {"us:A": "A"}), {"us:A": "Health Care"})
+    """The table has all columns of the layout in their order and types; without facts those that rest on them are empty."""
+    table = to_all_data(build(bars_with_events(), {"us:A": "A"}))
     assert table.columns == ORDER.split() == list(ALL_DATA_SCHEMA)
     assert table.schema == pl.Schema(ALL_DATA_SCHEMA)
     empty = {name for name in table.columns if table[name].null_count() == table.height}
-    assert empty == set(NOT_COMPUTED) - {"sector"}
-    assert {"pe_ratio_signal", "pcr_signal", "call_volume", "cpi", "beta"} <= empty
-    assert set(table["sector"]) == {"Health Care"}
-    assert to_all_data(build(bars_with_events(), {"us:A": "A"}))["sector"].null_count() == table.height
+    assert empty == {*FACT_SCHEMA, "pe_ratio_signal", "pcr_signal"}
+
+
+@pytest.mark.skipif(not EXISTING.exists(), reason="the shared description of the files is not beside this checkout")
+def test_the_header_is_the_list_of_the_description() -> None:
+    """The exported columns are those that the description of the user's files lists, in its order."""
+    text = EXISTING.read_text().partition("## `all_data_*.csv`")[2].partition("\n## ")[0]
+    listed = text[text.index("`date, symbol") :].replace("analyst_rating_strong_buy … _strong_sell", RATINGS)
+    words = re.findall(r"[a-z0-9_]+", re.sub(r"\([^)]*\)", "", listed))
+    names = [name for name in words if name in ALL_DATA_SCHEMA]
+    assert names == list(ALL_DATA_SCHEMA)
+    assert [word for word in words if "_" in word and word not in ALL_DATA_SCHEMA] == []
 
 
 def test_price_levels_are_on_the_vendors_adjusted_scale() -> None:

@@ -129,6 +129,40 @@ def test_drift_is_measured_in_this_mornings_shares() -> None:
     assert checks.drift(candidate(quote=third, split="3"), DESK, Limits()) is None
 
 
+@pytest.mark.parametrize(
+    ("mid", "close", "split", "shares"),
+    [
+        ("10", "100", "1", "10 for 1"),
+        ("9.7", "100", "1", "10 for 1"),
+        ("1000", "100", "1", "1 for 10"),
+        ("50.5", "100", "1", "2 for 1"),
+        ("66", "100", "1", "1.5 for 1"),
+        ("100", "100", "10", "1 for 10"),
+        ("3000", "100", "1", "1 for 30"),
+    ],
+)
+def test_d12_a_split_that_only_one_side_knows_blocks_the_entry_and_is_named(
+    mid: str, close: str, split: str, shares: str
+) -> None:
+    """Quote against close near n:1, either way, or a split that the vendor has and the broker has not: refused by name."""
+    made = candidate(
+        quote=quoted(bid_usd=D(mid) - D("0.005"), ask_usd=D(mid) + D("0.005")), close_usd=D(close), split=split
+    )
+    failure = first_failure(made, DESK, Limits())
+    assert failure is not None
+    assert failure.rule == "SPLIT_SUSPECTED"
+    assert f"a split of {shares} that only one of broker and vendor knows" in failure.reason
+
+
+@pytest.mark.parametrize(("mid", "rule"), [("103", "DRIFT"), ("80", "DRIFT"), ("130", "DRIFT"), ("25", None)])
+def test_d12_an_ordinary_move_and_a_known_split_are_no_suspicion(mid: str, rule: str | None) -> None:
+    """A move of 3, 20 or 30 % is DRIFT and nothing else; 4:1 that both know (close 100, quote 25) passes; exits are not asked."""
+    moved = quoted(bid_usd=D(mid) - D("0.005"), ask_usd=D(mid) + D("0.005"))
+    failure = first_failure(candidate(quote=moved, split="4" if rule is None else "1"), DESK, Limits())
+    assert (failure.rule if failure else None) == rule
+    assert checks.split_suspected(candidate(exit_=True, quote=moved), HELD, Limits()) is None
+
+
 @pytest.mark.parametrize("close", [NAN, D(0), D(-5), INFINITE])
 @pytest.mark.parametrize("split", ["1", "0", "NaN"])
 def test_a_close_or_split_that_is_no_number_refuses(close: Decimal, split: str) -> None:

@@ -230,6 +230,8 @@ NEUTRAL = {
     "sma_20": 7.0,
     "sma_50": 7.0,
     "cci_14": 0.0,
+    "pe_ratio": 20.0,
+    "pcr": 0.6,
 }
 
 
@@ -259,6 +261,17 @@ NEUTRAL = {
         ({"cci_14": -100.0}, "cci_signal", 1),
         ({"cci_14": -99.9}, "cci_signal", 0),
         ({"cci_14": 100.0}, "cci_signal", -1),
+        ({"pe_ratio": 15.0}, "pe_ratio_signal", 1),
+        ({"pe_ratio": 15.1}, "pe_ratio_signal", 0),
+        ({"pe_ratio": -3.0}, "pe_ratio_signal", 0),
+        ({"pe_ratio": 35.0}, "pe_ratio_signal", 0),
+        ({"pe_ratio": 35.1}, "pe_ratio_signal", -1),
+        ({"pe_ratio": None}, "pe_ratio_signal", None),
+        ({"pcr": 0.5}, "pcr_signal", 1),
+        ({"pcr": 0.51}, "pcr_signal", 0),
+        ({"pcr": 0.7}, "pcr_signal", 0),
+        ({"pcr": 0.71}, "pcr_signal", -1),
+        ({"pcr": None}, "pcr_signal", None),
         ({"cci_14": None}, "cci_signal", None),
         ({"atr_14": None}, "atr_signal", None),
     ],
@@ -271,6 +284,14 @@ def test_each_signal_at_its_threshold(changed: dict[str, float | None], signal: 
     assert said["bull_bear_delta"] == sum(said[name] or 0 for name in SIGNALS)
 
 
+def test_facts_alone_are_no_sum() -> None:
+    """Where no signal of the price is defined the sum is null, whatever the P/E and the put/call ratio say."""
+    nothing = {**dict.fromkeys(NEUTRAL), "pe_ratio": 10.0, "pcr": 0.4}
+    row = pl.DataFrame([nothing], schema=dict.fromkeys(NEUTRAL, pl.Float64))
+    said = row.with_columns(screener_signals()).with_columns(bull_bear_delta()).row(0, named=True)
+    assert (said["pe_ratio_signal"], said["pcr_signal"], said["bull_bear_delta"]) == (1, 1, None)
+
+
 def test_the_schema_hash_is_fixed() -> None:
     """The hash that checkpoints carry changes only on purpose: with a column, a type or the definitions number."""
-    assert schema_hash() == "7df2cd05b6345531ae09990af1701164af441d3c49066bcf9776dfefa1896812"
+    assert schema_hash() == "4aed92db3e1254467b643a937fee23b875092eb5ff19dd4a40392a144f7acd56"

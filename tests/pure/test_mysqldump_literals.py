@@ -146,10 +146,10 @@ def test_a_whole_dump_gives_the_rows_back(tmp_path: Path, rows: list[tuple[str |
     path.write_bytes(dump)
     found: list[tuple[str | None, ...]] = []
     for block in read_blocks(path, frozenset({"t"})):
-        frame, bad = blocks.texts([block.rows], block.columns, block.charset, {"x;": pl.String(), "y": pl.String()})
-        assert not bad
-        found += frame.drop("_at").rows()
-        assert all(dump[block.offset + int(at) :].startswith(b"(") for at in block.rows.opens)
+        read = blocks.values([block.rows], block.columns, block.charset, {"x;": pl.String(), "y": pl.String()})
+        assert not read.bad
+        found += read.frame.drop("_at").rows()
+        assert all(dump[block.offset + int(at) :].startswith(b"(") for at in read.places[0])
     assert found == rows
 
 

@@ -133,6 +133,13 @@ def stale_few(frame: Frame) -> Frame:
     )
 
 
+def overwritten(frame: Frame, where: pl.Expr, bars: int) -> Frame:
+    """Return the bars with the prices of `bars` bars before (negative: after) put where marked."""
+    return frame.with_columns(
+        pl.when(where).then(pl.col(c).shift(bars).over("instrument_id")).otherwise(pl.col(c)).alias(c) for c in ALL
+    )
+
+
 PLANTS: list[tuple[str, Callable[[Frame], Frame], int, str]] = [
     (
         "split not applied to adjusted_close",
@@ -181,6 +188,12 @@ PLANTS: list[tuple[str, Callable[[Frame], Frame], int, str]] = [
         NAME,
     ),
     ("price moves like a split that is not recorded", lambda f: scaled(f, since(), 0.5, ALL), AT, NAME),
+    (
+        "price moves by half in a day without an event",
+        lambda f: scaled(scaled(f, since(), 1.6, ALL), at(), 9.0, ("volume",)).cast({"volume": pl.Int64}),
+        AT,
+        NAME,
+    ),
     (
         "dividend without a fall on its ex-date",
         lambda f: put(scaled(f, since(), 1.15, ("adjusted_close",)), at(), dividend_amount=pl.col("close") * 0.15),
@@ -246,6 +259,7 @@ PLANTS: list[tuple[str, Callable[[Frame], Frame], int, str]] = [
     ("unmoved close, as in unusually many names", stale_few, AT, NAME),
     ("one price all day, as in many names", lambda f: flat(f, MANY), AT, NAME),
     ("close the next open disowns, as in many names", disowned_many, AT, NAME),
+    ("bar of another session", lambda f: overwritten(f, at(), -7), AT, NAME),
     ("session is missing", lambda f: f.filter(~at()), AT, NAME),
     ("session is missing from every name", lambda f: f.filter(pl.col("session") != DAYS[AT]), AT, NAME),
     ("series ends before the others", lambda f: f.filter(~since(AT + 1)), AT, NAME),
@@ -278,6 +292,44 @@ def test_each_rule_finds_its_planted_defect(rule: str, plant: Callable[[Frame], 
     for row in hits.filter(pl.col("rule") != "session is missing").iter_rows(named=True):
         if not row["rule"].startswith("session is missing"):
             assert bars.row(row["row"], named=True)["session"] == row["session"]
+
+
+@pytest.mark.parametrize(("bars", "share"), [(-30, 0.9), (-7, 0.7), (7, 0.7), (30, 0.9)])
+def test_of_two_equal_bars_the_one_that_does_not_fit_its_neighbours_is_named(bars: int, share: float) -> None:
+    """One bar a name overwritten from days or weeks away: one of the two is always named, and mostly the copy."""
+    days = {name: 70 + 2 * i for i, name in enumerate(NAMES)}
+    bad = overwritten(CLEAN, pl.any_horizontal(at(day, name) for name, day in days.items()), bars)
+    found = suspicions_of(bad, CALENDAR).filter(pl.col("rule") == "bar of another session")
+    ticks = (pl.col("high") - pl.col("low")) * 100
+    wide = [name for name in NAMES if bad.filter(at(days[name], name)).select(ticks).item() >= 41]
+    assert len(wide) > 50
+    right = 0
+    for name in wide:
+        (row,) = found.filter(pl.col("instrument_id") == name).iter_rows(named=True)
+        pair = {DAYS[days[name]], DAYS[days[name] - bars]}
+        assert row["severity"] == "bad" and row["session"] in pair
+        assert f"as on {min(pair - {row['session']})}" in row["observed"]
+        right += row["session"] == DAYS[days[name]]
+    assert right >= share * len(wide)
+
+
+def test_the_newest_bar_that_repeats_an_older_one_is_the_copy() -> None:
+    """A feed that serves an old bar tonight is named tonight, though the newest bar has no morning after it yet."""
+    last = (pl.col("instrument_id") == NAME) & (pl.col("session") == DAYS[-1])
+    found = suspicions_of(overwritten(CLEAN, last, 12), CALENDAR)
+    assert (DAYS[-1], "bar of another session") in found.select("session", "rule").rows()
+
+
+def test_equal_bars_of_few_ticks_are_chance_unless_a_crowd_has_them() -> None:
+    """At a range of twenty cents an equal bar says nothing; the same in six names of one session says that it was copied."""
+    cheap = scaled(CLEAN, pl.lit(True), 0.1, LEVEL)
+    cheap = cheap.with_columns(pl.col(c).round(2) for c in PRICES)
+    rule = "bar of another session"
+    one = suspicions_of(overwritten(cheap, at(), -9), CALENDAR)
+    assert (NAME, DAYS[AT], rule) not in one.select("instrument_id", "session", "rule").rows()
+    crowd = pl.col("instrument_id").is_in(NAMES[:20]) & (pl.col("session") == DAYS[AT])
+    many = suspicions_of(overwritten(cheap, crowd, -9), CALENDAR).filter(pl.col("rule") == rule)
+    assert many.filter(pl.col("session") == DAYS[AT]).height >= 6
 
 
 def test_news_with_volume_is_left_alone() -> None:

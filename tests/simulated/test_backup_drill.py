@@ -24,9 +24,8 @@ def chained(home: Path) -> tuple[JournalRecord, ...]:
     for r in found:
         text = canonical_bytes(r.payload).decode()
         assert r.prev_hash == before
-        before = record_hash(
-            r.seq, r.kind, r.schema, r.at_us, r.recorded_at_us, r.run_id, r.settings_hash, text, before
-        )
+        times, more = (r.at_us, r.recorded_at_us), (r.changes, r.token)
+        before = record_hash(r.seq, r.kind, r.schema, *times, r.run_id, r.settings_hash, text, before, *more)
         assert r.hash == before
     return found
 

@@ -149,7 +149,7 @@ def test_a_wrong_flag_is_refused(imported: Chain, words: tuple[str, ...]) -> Non
 
 
 @pytest.mark.parametrize("as_of", ["2021-04-26", "2099-04-20", "2015-04-20"])
-def test_an_evening_without_data_of_its_session_is_refused(imported: Chain, as_of: str) -> None:
+def test_d20_an_evening_of_a_session_without_a_print_is_refused(imported: Chain, as_of: str) -> None:
     """An evening of a session that the store knows nothing of (or that has not come) is refused, and ranks nothing."""
     code = 2 if as_of.startswith("2099") else 4
     imported.refused(code, "evening", "--no-pull", "--as-of", as_of)

@@ -56,7 +56,7 @@ def more_bars(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_second_run_at_the_same_time_waits_for_nobody(ranked: Chain, gateway: Gateway) -> None:
+def test_d26_a_second_run_at_the_same_time_waits_for_nobody(ranked: Chain, gateway: Gateway) -> None:
     """While a morning is at work a second run ends at once with 8 and names the other; the first ends undisturbed."""
     gateway.fault("hold_fills")
     first = ranked.start(
@@ -109,7 +109,7 @@ MOMENTS: dict[str, Callable[[Path], int]] = {
 
 
 @pytest.mark.parametrize("moment", [*MOMENTS, "any time 1", "any time 2"])
-def test_kill_9_during_a_store_write(imported: Chain, more_bars: Path, moment: str) -> None:
+def test_d24_kill_9_during_a_store_write(imported: Chain, more_bars: Path, moment: str) -> None:
     """Killed while it writes the store (at a file, a segment, the manifest, any time), an import leaves the old version or
     the new one, each whole; the next import completes and the store equals one that was never killed."""
     before = _read_all(imported.home)

@@ -53,7 +53,7 @@ def test_a_wrong_key_is_said_without_the_key(chain: Chain) -> None:
     assert Store(chain.home / "store").current() is None
 
 
-def test_a_symbol_that_does_not_exist_is_named_and_the_others_come(chain: Chain) -> None:
+def test_d7_a_symbol_that_does_not_exist_is_named_and_the_others_come(chain: Chain) -> None:
     """A symbol that does not exist is named, the others are stored whole, and the run says that it did less: 20."""
     done = chain.bft("pull", "ALFA", "NOSUCH", "GOLF", "--as-of", SIGNAL_DAY, ALPHAVANTAGE_API_KEY=KEY)
     assert "NOSUCH" in one_message(done, 20)
@@ -77,7 +77,7 @@ def test_an_evening_without_a_key_says_which_name_to_set(imported: Chain) -> Non
     assert "ALPHAVANTAGE_API_KEY" in said or "alpha_vantage_key" in said
 
 
-def test_a_bar_of_an_open_session_is_not_stored(chain: Chain, vendor: Gateway) -> None:
+def test_d18_a_bar_of_an_open_session_is_not_stored(chain: Chain, vendor: Gateway) -> None:
     """A pull in the middle of a session stores nothing of that session."""
     vendor.at(f"{SIGNAL_DAY}T11:00")
     try:

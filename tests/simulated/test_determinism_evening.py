@@ -42,7 +42,7 @@ def _without_measured(value: Any) -> Any:
     return value
 
 
-def test_an_evening_and_its_plan_are_the_same_bytes_everywhere(tmp_path: Path, read_gateway: Gateway) -> None:
+def test_d21_an_evening_and_its_plan_are_the_same_bytes_everywhere(tmp_path: Path, read_gateway: Gateway) -> None:
     """Ranked list, evening record and plan have identical bytes under three zones, hash seeds and orders of the input."""
     csvs, evenings, plans = [], [], []
     for number, env in enumerate(SURROUNDINGS):

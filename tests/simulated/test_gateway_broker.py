@@ -13,10 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bar_fly_simulators.clock import parse_at
-from bar_fly_simulators.control import Faults
 from bar_fly_simulators.gateway.broker import Broker, fresh_state
 from bar_fly_simulators.gateway.contracts import Contracts, isin
-from bar_fly_simulators.gateway.faults import FAULT_KINDS
+from bar_fly_simulators.gateway.faults import FaultTable, PartialFill
 from bar_fly_simulators.gateway.ledger import Ledger, commission
 from bar_fly_simulators.gateway.orders import (
     ContractQuery,
@@ -74,12 +73,10 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Market:
 
 
 def open_broker(
-    market: Market, at: str = "2021-04-19T10:00", cash: int = 100_000, faults: Faults | None = None
+    market: Market, at: str = "2021-04-19T10:00", cash: int = 100_000, faults: FaultTable | None = None
 ) -> Broker:
     """Start a broker with cash alone."""
-    if faults is None:
-        faults = Faults()
-        faults.register(FAULT_KINDS)
+    faults = faults or FaultTable()
     state = fresh_state("DUS000001", Decimal(cash), market, parse_at(at))
     return Broker(market, Contracts(market), Quotes(market), faults, state)
 
@@ -225,7 +222,8 @@ def test_ioc_takes_what_is_there_or_ends(market: Market) -> None:
         (order("NOPE", "BUY", 10, "100.00"), 200),
         (order("NEW", "BUY", 10, "100.00"), 200),
         (order("AAA", "BUY", 10, "100.00", account="U1234567"), 321),
-        (order("AAA", "BUY", 10, "100.00", order_type="STP"), 387),
+        (order("AAA", "BUY", 10, "100.00", order_type="STP"), 110),
+        (order("AAA", "BUY", 10, "100.00", order_type="REL"), 387),
         (order("AAA", "BUY", 10, "100.00", tif="OPG"), 387),
         (order("AAA", "BUY", 10, "100.00", unsupported=("conditions",)), 387),
         (order("AAA", "HOLD", 10, "100.00"), 321),
@@ -296,9 +294,8 @@ def test_order_ids_are_never_used_twice(market: Market) -> None:
 
 def test_a_part_fills_first_and_the_rest_when_the_fault_ends(market: Market) -> None:
     """Two executions of one order: cumulative and average add up, and the commission is charged once in all."""
-    faults = Faults()
-    faults.register(FAULT_KINDS)
-    faults.add({"kind": "partial_fill", "fraction": 0.3, "symbol": "AAA"})
+    faults = FaultTable()
+    faults.put(PartialFill(fraction=0.3, symbol="AAA"))
     broker = open_broker(market, faults=faults)
     place(broker, order("AAA", "BUY", 100, "150.00"))
     assert latest(broker).status == "Submitted"
@@ -367,7 +364,7 @@ def test_a_fraction_of_a_share_is_paid_out() -> None:
     """3 for 2 of 5 shares gives 7 and half a share in cash."""
     stock = Stock(1, "AAA", "AAA", "AAA", "x")
     ledger = Ledger(Decimal(1000))
-    ledger.buy(stock, Decimal(5), Decimal(30), Decimal(0))
+    ledger.trade(stock, Decimal(5), Decimal(30), Decimal(0))
     ledger.split("AAA", Decimal("1.5"), Decimal(20))
     assert [ledger.held("AAA"), ledger.cash] == [Decimal(7), Decimal(1000 - 150 + 10)]
 
@@ -424,7 +421,7 @@ def test_the_state_survives_a_restart_and_the_market_walks_on(market: Market, tm
     save_state(path, broker.state)
     again = load_state(path)
     assert again == broker.state
-    restarted = Broker(market, Contracts(market), Quotes(market), Faults(), again)
+    restarted = Broker(market, Contracts(market), Quotes(market), FaultTable(), again)
     broker.advance(parse_at("2021-04-19T15:00"))
     restarted.advance(parse_at("2021-04-19T15:00"))
     assert restarted.state == broker.state
@@ -432,7 +429,7 @@ def test_the_state_survives_a_restart_and_the_market_walks_on(market: Market, tm
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{}", "[]", '{"schema": 2}', '{"schema": 1, "account": "D"}', "\u00e9", "null"]
+    "content", ["", "{}", "[]", '{"schema": 1}', '{"schema": 2}', '{"schema": 2, "account": "D"}', "\u00e9", "null"]
 )
 def test_a_damaged_state_is_refused_by_name(tmp_path: Path, content: str) -> None:
     """A state file that is not one is an error that names the file, not a fresh account."""

@@ -433,7 +433,7 @@ def test_connections_can_be_dropped_and_refused(gateway: Gateway) -> None:
 
 
 def test_summaries_and_lines_have_their_limits(gateway: Gateway) -> None:
-    """A third summary and a ticker id used twice are 322; a line that is not there is 300; history is 162."""
+    """A third summary and a ticker id used twice are 322; a line that is not there is 300; no such bar size is 321."""
     with Client(gateway.port, 1) as client:
         for req_id in ("1", "2"):
             client.send("62", "1", req_id, "All", "NetLiquidation,$LEDGER:ALL")
@@ -445,14 +445,14 @@ def test_summaries_and_lines_have_their_limits(gateway: Gateway) -> None:
         assert client.until(4, 322)[2] == "9"
         client.send("2", "2", "77")
         client.until(4, 300)
-        client.send("20", "8", *AAPL, "0", "", "1 day", "1 D", "1", "TRADES", "1", "0", "")
-        assert client.until(4, 162)[2] == "8"
+        client.send("20", "8", *AAPL, "0", "", "7 days", "1 D", "1", "TRADES", "1", "0", "")
+        assert client.until(4, 321)[2] == "8"
 
 
 def test_contracts_that_are_not_simulated(gateway: Gateway) -> None:
-    """An option is 200, a combination 321, an unknown symbol 200; spellings of one stock are one contract."""
+    """A future is 200, a combination 321, an unknown symbol 200; spellings of one stock are one contract."""
     with Client(gateway.port, 1) as client:
-        for kind, symbol, code in (("OPT", "AAPL", 200), ("BAG", "AAPL", 321), ("STK", "NOPE", 200)):
+        for kind, symbol, code in (("FUT", "AAPL", 200), ("BAG", "AAPL", 321), ("STK", "NOPE", 200)):
             query = ["0", symbol, kind, "", "0.0", "", "", "SMART", "", "USD", "", ""]
             client.send("9", "8", "4", *query, "0", "", "", "")
             assert client.until(4, code)[2] == "4"

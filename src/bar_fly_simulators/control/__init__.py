@@ -5,6 +5,8 @@ POST /clock                         {"at": "2021-04-21T09:45"} | {"advance_s": 6
 GET  /counters                      {"alpha_vantage": {"OVERVIEW": 3}, "gateway": {...}}
 GET  /faults                        the faults in force, oldest first
 POST /faults                        {"kind": "http_503", "symbol": "IBM", "times": 2} | {"clear": true}
+GET  /orders                        of the Gateway: each placeOrder as it was understood
+GET  /broker                        of the Gateway: its account, orders and executions, the truth behind what is told
 """
 
 from bar_fly_simulators.control.faults import Counters, Fault, Faults

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 # Keys of a fault that say how it acts (the numbers, and the words); every other key says what it is limited to.
+Reader = Callable[[dict[str, object]], dict[str, object]]
 _NUMBERS = frozenset({"seconds", "value", "sessions", "sessions_ago", "price", "code", "size", "fraction"})
 _WORDS = frozenset({"field", "text"})
 
@@ -20,6 +21,8 @@ class Fault:
     only: Mapping[str, str] = field(default_factory=dict)
     times: int | None = None
     options: Mapping[str, object] = field(default_factory=dict)
+    # How many occasions pass by before it acts.
+    skip: int = 0
 
     def matches(self, attributes: Mapping[str, str]) -> bool:
         """Tell whether a request with these attributes meets the fault's limits."""
@@ -34,7 +37,8 @@ class Fault:
 
     def shown(self) -> dict[str, object]:
         """Return the fault as it was posted, `times` being what is left."""
-        return {"kind": self.kind, **self.only, **self.options, "times": self.times}
+        shown = {"kind": self.kind, **self.only, **self.options, "times": self.times}
+        return shown | {"skip": self.skip} if self.skip else shown
 
 
 def _spelled(key: str, value: str) -> str:
@@ -49,12 +53,37 @@ class Faults:
         """Start with no kind known and no fault in force."""
         self._kinds: dict[str, str] = {}
         self._choices: dict[str, frozenset[str]] = {}
+        self._readers: dict[str, Reader] = {}
+        self._limits: frozenset[str] = frozenset()
         self._faults: list[Fault] = []
+        self._subscribers: list[Callable[[], None]] = []
 
-    def register(self, kinds: Mapping[str, str], *, choices: Mapping[str, Collection[str]] | None = None) -> None:
-        """Make kinds known, each with a sentence that says what it does, and what its words may be."""
+    def register(
+        self,
+        kinds: Mapping[str, str],
+        *,
+        choices: Mapping[str, Collection[str]] | None = None,
+        readers: Mapping[str, Reader] | None = None,
+        limits: Collection[str] = (),
+    ) -> None:
+        """Make kinds known, each with a sentence that says what it does, and what its words may be.
+
+        A kind with a reader has exactly the fields that its reader returns; those named in `limits` say what it is
+        limited to (empty: nothing), the others how it acts.
+        """
         self._kinds.update(kinds)
         self._choices.update({name: frozenset(words) for name, words in (choices or {}).items()})
+        self._readers.update(readers or {})
+        self._limits |= frozenset(limits)
+
+    def subscribe(self, called: Callable[[], None]) -> Callable[[], None]:
+        """Call `called` after every fault that is put in force or ended; the returned function ends that."""
+        self._subscribers.append(called)
+        return lambda: self._subscribers.remove(called)
+
+    def _tell(self) -> None:
+        for called in tuple(self._subscribers):
+            called()
 
     def kinds(self) -> dict[str, str]:
         """Return every known kind and what it does."""
@@ -72,16 +101,22 @@ class Faults:
             raise ValueError(f"no fault is called {kind!r}; there are: {', '.join(self.kinds())}")
         if times is not None and (not isinstance(times, int) or isinstance(times, bool) or times < 1):
             raise ValueError(f"times is a whole number above 0, not {times!r}")
-        rest = {key: value for key, value in spec.items() if key not in {"kind", "times"}}
-        for key, value in rest.items():
-            self._check(key, value)
-        fault = Fault(
-            kind,
-            {key: str(value) for key, value in rest.items() if key not in (_NUMBERS | _WORDS)},
-            times,
-            {key: value for key, value in rest.items() if key in (_NUMBERS | _WORDS)},
-        )
+        skip = spec.get("skip", 0)
+        if not isinstance(skip, int) or isinstance(skip, bool) or skip < 0:
+            raise ValueError(f"skip is a whole number from 0 up, not {skip!r}")
+        rest = {key: value for key, value in spec.items() if key not in {"kind", "times", "skip"}}
+        if kind in self._readers:
+            rest = self._readers[kind](rest)
+            only = {key: str(value) for key, value in rest.items() if key in self._limits and value != ""}
+            options = {key: value for key, value in rest.items() if key not in self._limits}
+        else:
+            for key, value in rest.items():
+                self._check(key, value)
+            only = {key: str(value) for key, value in rest.items() if key not in (_NUMBERS | _WORDS)}
+            options = {key: value for key, value in rest.items() if key in (_NUMBERS | _WORDS)}
+        fault = Fault(kind, only, times, options, skip)
         self._faults.append(fault)
+        self._tell()
         return fault
 
     def _check(self, key: str, value: object) -> None:
@@ -100,6 +135,9 @@ class Faults:
         """
         for fault in self._faults:
             if (not kinds or fault.kind in kinds) and fault.matches(attributes):
+                if fault.skip:
+                    fault.skip -= 1
+                    continue
                 if fault.times is not None:
                     fault.times -= 1
                     if fault.times == 0:
@@ -109,11 +147,13 @@ class Faults:
 
     def active(self, *kinds: str, **attributes: str) -> Fault | None:
         """Return what `take` would, and use nothing up."""
-        return next((f for f in self._faults if (not kinds or f.kind in kinds) and f.matches(attributes)), None)
+        found = (f for f in self._faults if (not kinds or f.kind in kinds) and not f.skip and f.matches(attributes))
+        return next(found, None)
 
     def clear(self, kind: str | None = None) -> None:
         """End every fault, or every one of a kind."""
         self._faults = [fault for fault in self._faults if kind is not None and fault.kind != kind]
+        self._tell()
 
     def shown(self) -> list[dict[str, object]]:
         """Return the faults in force, oldest first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bar_fly_simulators.clock import SimulatedClock, new_york, parse_at
@@ -18,6 +19,8 @@ class Control:
     faults: Faults = field(default_factory=Faults)
     counters: Counters = field(default_factory=Counters)
     symbols: tuple[str, ...] = ()
+    # What a simulator shows besides, read only: "/orders" and the function that returns it.
+    pages: dict[str, Callable[[], object]] = field(default_factory=dict)
 
     async def answer(self, request: Request) -> Response:
         """Answer one request to the control port; every refusal is a 4xx with its reason."""
@@ -51,6 +54,8 @@ class Control:
             if posted is not None:
                 self._fault(posted)
             return _json({"faults": self.faults.shown(), "kinds": self.faults.kinds()})
+        if path in self.pages and posted is None:
+            return _json(self.pages[path]())
         return _json({"error": "GET /clock, POST /clock, GET /symbols, GET /counters, GET /faults, POST /faults"}, 404)
 
     def _move(self, posted: dict[str, object]) -> None:

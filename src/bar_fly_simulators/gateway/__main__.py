@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from bar_fly_simulators.control import Control, add_common_flags, run_simulator
-from bar_fly_simulators.gateway.flags import DEFAULT_PORT, add_gateway_flags
+from bar_fly_simulators.gateway.flags import DEFAULT_PORT, add_gateway_flags, gateway_options
 from bar_fly_simulators.gateway.server import serve
 from bar_fly_simulators.market import Market
 
@@ -17,14 +17,7 @@ async def start(
     options: argparse.Namespace, market: Market, control: Control, stack: AsyncExitStack
 ) -> tuple[tuple[str, int], ...]:
     """Start the Gateway that the flags ask for and put its closing on the stack."""
-    gateway = await serve(
-        market,
-        control,
-        port=options.port,
-        cash=options.cash,
-        account=options.account,
-        state_path=options.state,
-    )
+    gateway = await serve(market, control, **gateway_options(options))
     stack.push_async_callback(gateway.close)
     return (("gateway", gateway.port),)
 

@@ -22,8 +22,8 @@ class AccountValue:
 
 
 def account_values(standing: Standing, available: Decimal) -> Iterator[AccountValue]:
-    """Yield every tag: a cash account, so buying power is the cash no order holds back, and margin the positions' value."""
-    net, value = standing.net_liquidation, standing.positions_value
+    """Yield every tag: buying power is the cash that nothing holds back; margin, what the positions must be covered with."""
+    net, value, margin = standing.net_liquidation, standing.positions_value, standing.margin
     amounts = {
         "NetLiquidation": net,
         "TotalCashValue": standing.cash,
@@ -36,10 +36,10 @@ def account_values(standing: Standing, available: Decimal) -> Iterator[AccountVa
         "PreviousDayEquityWithLoanValue": net - standing.daily,
         "GrossPositionValue": value,
         "RegTEquity": net,
-        "RegTMargin": value,
+        "RegTMargin": margin,
         "SMA": standing.cash,
-        "InitMarginReq": value,
-        "MaintMarginReq": value,
+        "InitMarginReq": margin,
+        "MaintMarginReq": margin,
         "AvailableFunds": available,
         "ExcessLiquidity": available,
         "UnrealizedPnL": standing.unrealized,

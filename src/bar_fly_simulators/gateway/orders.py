@@ -1,4 +1,4 @@
-"""What the broker keeps: contracts, orders, executions; all frozen, a change is a new value."""
+"""What the broker keeps: orders, executions, positions, and what it tells; all frozen, a change is a new value."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 
+from bar_fly_simulators.gateway.instruments import Combo, Instrument, Option, Stock
+
+__all__ = ["Combo", "Instrument", "Option", "Stock"]
+
 LIVE = frozenset({"PreSubmitted", "Submitted"})
 """Statuses in which an order can still fill."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stock:
-    """A US stock as the Gateway describes it; `market_symbol` is the market's own spelling (BRK.B, at IB `BRK B`)."""
+class LegQuery:
+    """A leg of a combination as a request spells it."""
 
     con_id: int
-    symbol: str
-    market_symbol: str
-    long_name: str
-    industry: str
+    ratio: int
+    action: str
+    exchange: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class ContractQuery:
     currency: str
     local_symbol: str
     trading_class: str
+    legs: tuple[LegQuery, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,13 @@ class OrderRequest:
     outside_rth: bool
     what_if: bool
     unsupported: tuple[str, ...] = ()
+    transmit: bool = True
+    parent_id: int = 0
+    oca_group: str = ""
+    oca_type: int = 0
+    good_till_date: str = ""
+    trail_stop: Decimal | None = None
+    trail_percent: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +77,7 @@ class Order:
     client_id: int
     order_id: int
     order_ref: str
-    stock: Stock
+    instrument: Instrument
     action: str
     quantity: Decimal
     order_type: str
@@ -76,6 +87,23 @@ class Order:
     status: str
     placed_at_us: int
     day: date | None
+    aux_price: Decimal | None = None
+    trail_percent: Decimal | None = None
+    # The stop of a TRAIL order as it stands.
+    trail_stop: Decimal | None = None
+    parent_id: int = 0
+    oca_group: str = ""
+    oca_type: int = 0
+    good_till_date: str = ""
+    good_till_us: int | None = None
+    # What it waits for before it can meet the market: "", "transmit" or "parent".
+    waits_for: str = ""
+    # Whether a stop has been reached, so that the order is at the market (or at its limit) now.
+    triggered: bool = False
+    # The broker never works it (a fault): it keeps its status for ever.
+    stuck: bool = False
+    # How often ids had been rolled back when it was placed: a later order may bear the same order id.
+    epoch: int = 0
     filled: Decimal = Decimal(0)
     average_price: Decimal = Decimal(0)
     last_price: Decimal = Decimal(0)
@@ -88,7 +116,7 @@ class Order:
 
     @property
     def remaining(self) -> Decimal:
-        """Shares not filled yet."""
+        """Shares or contracts not filled yet."""
         return self.quantity - self.filled
 
     @property
@@ -96,17 +124,30 @@ class Order:
         """Whether it can still fill."""
         return self.status in LIVE
 
+    @property
+    def limit(self) -> Decimal | None:
+        """The limit it has once it works; None: any price."""
+        return self.limit_price if self.order_type in {"LMT", "STP LMT"} else None
+
+    @property
+    def awaits_stop(self) -> bool:
+        """Whether its stop has not been reached yet."""
+        return self.order_type in {"STP", "STP LMT", "TRAIL"} and not self.triggered
+
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """One fill with its commission; `realized_pnl` is None where it opened a position."""
+    """One fill with its commission; `realized_pnl` is None where it opened a position.
+
+    A combination's fill is one execution of the combination (commission 0) and one of each leg.
+    """
 
     exec_id: str
     perm_id: int
     client_id: int
     order_id: int
     order_ref: str
-    stock: Stock
+    instrument: Instrument
     action: str
     shares: Decimal
     price: Decimal
@@ -117,19 +158,28 @@ class Execution:
     realized_pnl: Decimal | None
     # 1 added liquidity (rested), 2 took it.
     last_liquidity: int
+    # The broker closed the position against its holder's will.
+    liquidation: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Shares held of one stock, at cost; the `day_*` numbers make the daily P&L since the previous session's close."""
+    """What is held of one instrument (below 0: short), at cost; the `day_*` numbers make the daily P&L since the last close.
 
-    stock: Stock
+    The cost is that of one share, or of one contract with its multiplier.
+    """
+
+    instrument: Instrument
     quantity: Decimal
     average_cost: Decimal
     realized_today: Decimal = Decimal(0)
     day_start_value: Decimal = Decimal(0)
     # Cash put in since the previous close: buys and commissions less sells and dividends.
     day_flow: Decimal = Decimal(0)
+
+    def worth(self, mark: Decimal) -> Decimal:
+        """Return what it is worth at a price, USD."""
+        return self.quantity * mark * self.instrument.multiplier
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +205,14 @@ class OrderError:
     order_id: int
     code: int
     text: str
+    order_ref: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class AccountChanged:
-    """Cash or a position changed, to be told to all that listen."""
+    """Cash or a position changed, to be told to all that listen; named by the instruments' keys."""
 
-    symbols: tuple[str, ...] = field(default=())
+    keys: tuple[str, ...] = field(default=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +225,8 @@ class Previewed:
     margin_change: Decimal
     equity_before: Decimal
     equity_after: Decimal
+    # How the figures are spelled where a fault has them unset: "", or the largest double.
+    unset: str | None = None
 
 
 Event = OrderChanged | Executed | OrderError | AccountChanged | Previewed

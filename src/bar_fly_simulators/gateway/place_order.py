@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
 from bar_fly_simulators.gateway.fields import Cursor
 from bar_fly_simulators.gateway.framing import MalformedMessage
-from bar_fly_simulators.gateway.orders import OrderRequest
+from bar_fly_simulators.gateway.orders import LegQuery, OrderRequest
 from bar_fly_simulators.gateway.requests import contract
 
 CONDITION_FIELDS = {1: 7, 3: 4, 4: 4, 5: 5, 6: 6, 7: 6}
@@ -19,16 +22,11 @@ def place_order(cursor: Cursor, server_version: int) -> OrderRequest:
     cursor.skip(2)
     action, quantity, order_type = cursor.text(), cursor.decimal_or_none(), cursor.text()
     limit_price, aux_price, tif = cursor.decimal_or_none(), cursor.decimal_or_none(), cursor.text()
-    if cursor.text():
-        unsupported.append("ocaGroup")
-    account = cursor.text()
+    oca_group, account = cursor.text(), cursor.text()
     cursor.text()
     cursor.integer_or_none()
     order_ref = cursor.text()
-    if not cursor.flag():
-        unsupported.append("transmit=False")
-    if cursor.integer_or_none():
-        unsupported.append("parentId")
+    transmit, parent_id = cursor.flag(), cursor.integer_or_none() or 0
     cursor.flag()
     cursor.flag()
     if cursor.integer_or_none():
@@ -38,8 +36,9 @@ def place_order(cursor: Cursor, server_version: int) -> OrderRequest:
     if cursor.flag():
         unsupported.append("hidden")
     if wanted.sec_type == "BAG":
-        _combo(cursor)
-    _schedule_and_shape(cursor, server_version, unsupported)
+        wanted = replace(wanted, legs=_combo(cursor))
+    shape = _schedule_and_shape(cursor, server_version, unsupported)
+    trail_stop, trail_percent = _trailing(cursor)
     what_if = _scale_hedge_algo(cursor, unsupported)
     _peg_and_conditions(cursor, order_type, unsupported)
     _adjustments(cursor, unsupported)
@@ -59,28 +58,52 @@ def place_order(cursor: Cursor, server_version: int) -> OrderRequest:
         outside_rth=outside_rth,
         what_if=what_if,
         unsupported=tuple(unsupported),
+        transmit=transmit,
+        parent_id=parent_id,
+        oca_group=oca_group,
+        oca_type=shape.oca_type,
+        good_till_date=shape.good_till_date,
+        trail_stop=trail_stop,
+        trail_percent=trail_percent,
     )
 
 
-def _combo(cursor: Cursor) -> None:
-    cursor.skip(8 * cursor.count())
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    good_till_date: str
+    oca_type: int
+
+
+def _combo(cursor: Cursor) -> tuple[LegQuery, ...]:
+    legs = []
+    for _ in range(cursor.count()):
+        legs.append(LegQuery(cursor.integer(), cursor.integer(), cursor.text(), cursor.text()))
+        # openClose, shortSaleSlot, designatedLocation, exemptCode
+        cursor.skip(4)
     cursor.skip(cursor.count())
     cursor.skip(2 * cursor.count())
+    return tuple(legs)
 
 
-def _schedule_and_shape(cursor: Cursor, server_version: int, unsupported: list[str]) -> None:
+def _trailing(cursor: Cursor) -> tuple[Decimal | None, Decimal | None]:
+    """Read continuousUpdate, referencePriceType, then trailStopPrice and trailingPercent; 0 is unset."""
+    cursor.flag()
+    cursor.integer_or_none()
+    return cursor.decimal_or_none() or None, cursor.decimal_or_none() or None
+
+
+def _schedule_and_shape(cursor: Cursor, server_version: int, unsupported: list[str]) -> _Shape:
     cursor.text()
     if cursor.decimal_or_none():
         unsupported.append("discretionaryAmt")
     if cursor.text():
         unsupported.append("goodAfterTime")
-    if cursor.text():
-        unsupported.append("goodTillDate")
+    good_till_date = cursor.text()
     cursor.skip(3)
     if server_version < 177:
         cursor.text()
     cursor.skip(4)
-    cursor.integer_or_none()
+    oca_type = cursor.integer_or_none() or 0
     cursor.skip(2)
     if cursor.flag():
         unsupported.append("allOrNone")
@@ -102,13 +125,10 @@ def _schedule_and_shape(cursor: Cursor, server_version: int, unsupported: list[s
         cursor.skip(8)
         if delta_neutral != "None":
             unsupported.append("deltaNeutralOrderType")
+    return _Shape(good_till_date, oca_type)
 
 
 def _scale_hedge_algo(cursor: Cursor, unsupported: list[str]) -> bool:
-    cursor.flag()
-    cursor.integer_or_none()
-    cursor.decimal_or_none()
-    cursor.decimal_or_none()
     cursor.integer_or_none()
     cursor.integer_or_none()
     scale = cursor.decimal_or_none()
@@ -153,7 +173,7 @@ def _peg_and_conditions(cursor: Cursor, order_type: str, unsupported: list[str])
 
 
 def _adjustments(cursor: Cursor, unsupported: list[str]) -> None:
-    if cursor.text():
+    if cursor.text() not in {"", "None"}:
         unsupported.append("adjustedOrderType")
     for _ in range(5):
         cursor.decimal_or_none()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bar_fly_simulators.gateway.fields import Cursor
-from bar_fly_simulators.gateway.orders import ContractQuery
+from bar_fly_simulators.gateway.orders import ContractQuery, LegQuery
 
 NAMES = {
     1: "reqMktData",
@@ -35,6 +35,8 @@ NAMES = {
     77: "cancelAccountUpdatesMulti",
     78: "reqSecDefOptParams",
     81: "reqMatchingSymbols",
+    87: "reqHeadTimestamp",
+    90: "cancelHeadTimestamp",
     91: "reqMarketRule",
     92: "reqPnL",
     93: "cancelPnL",
@@ -60,6 +62,13 @@ def contract(cursor: Cursor) -> ContractQuery:
         currency=cursor.text(),
         local_symbol=cursor.text(),
         trading_class=cursor.text(),
+    )
+
+
+def legs(cursor: Cursor) -> tuple[LegQuery, ...]:
+    """Read the legs of a combination as market data and history spell them: count, then four fields each."""
+    return tuple(
+        LegQuery(cursor.integer(), cursor.integer(), cursor.text(), cursor.text()) for _ in range(cursor.count())
     )
 
 
@@ -94,7 +103,7 @@ def market_data(cursor: Cursor) -> MarketDataRequest:
     req_id = cursor.integer()
     wanted = contract(cursor)
     if wanted.sec_type == "BAG":
-        cursor.skip(4 * cursor.count())
+        wanted = replace(wanted, legs=legs(cursor))
     if cursor.flag():
         cursor.skip(3)
     cursor.text()
@@ -185,16 +194,42 @@ def contract_details(cursor: Cursor) -> ContractDetailsRequest:
     return request
 
 
-def historical_data(cursor: Cursor) -> int:
-    """Read message 20 and return its request id."""
-    req_id = cursor.integer()
-    wanted = contract(cursor)
-    cursor.skip(7)
+@dataclass(frozen=True, slots=True)
+class HistoryRequest:
+    """REQ_HISTORICAL_DATA (20), and REQ_HEAD_TIMESTAMP (87) with the parts it has."""
+
+    req_id: int
+    contract: ContractQuery
+    end: str
+    bar_size: str
+    duration: str
+    regular_hours: bool
+    what: str
+    date_format: int
+    keep_up_to_date: bool
+
+
+def historical_data(cursor: Cursor) -> HistoryRequest:
+    """Read message 20 (it has no version field)."""
+    req_id, wanted = cursor.integer(), contract(cursor)
+    cursor.flag()
+    end, bar_size, duration = cursor.text(), cursor.text(), cursor.text()
+    regular, what, date_format = cursor.flag(), cursor.text(), cursor.integer_or_none() or 1
     if wanted.sec_type == "BAG":
-        cursor.skip(4 * cursor.count())
-    cursor.skip(2)
+        wanted = replace(wanted, legs=legs(cursor))
+    keep = cursor.flag()
+    cursor.text()
     cursor.end()
-    return req_id
+    return HistoryRequest(req_id, wanted, end, bar_size, duration, regular, what, date_format, keep)
+
+
+def head_timestamp(cursor: Cursor) -> HistoryRequest:
+    """Read message 87 (it has no version field)."""
+    req_id, wanted = cursor.integer(), contract(cursor)
+    cursor.flag()
+    regular, what, date_format = cursor.flag(), cursor.text(), cursor.integer_or_none() or 1
+    cursor.end()
+    return HistoryRequest(req_id, wanted, "", "", "", regular, what, date_format, keep_up_to_date=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,12 +294,23 @@ def pnl_single(cursor: Cursor) -> PnLRequest:
     return PnLRequest(req_id, account, con_id)
 
 
-def option_parameters(cursor: Cursor) -> int:
-    """Read message 78 and return its request id."""
-    req_id = cursor.integer()
-    cursor.skip(4)
+@dataclass(frozen=True, slots=True)
+class ChainRequest:
+    """REQ_SEC_DEF_OPT_PARAMS (78)."""
+
+    req_id: int
+    symbol: str
+    sec_type: str
+    con_id: int
+
+
+def option_parameters(cursor: Cursor) -> ChainRequest:
+    """Read message 78 (it has no version field): request, symbol, futFopExchange, underlying's kind and contract id."""
+    req_id, symbol = cursor.integer(), cursor.text()
+    cursor.text()
+    request = ChainRequest(req_id, symbol, cursor.text(), cursor.integer_or_none() or 0)
     cursor.end()
-    return req_id
+    return request
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,65 +1,41 @@
-"""One client's session: what it subscribed to, and the answer to each of its requests."""
+"""One client's session: which request is answered by what, its orders, and what it hears of them."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Protocol
 
-from bar_fly_simulators.clock import SECOND_US, new_york, utc_us
+from bar_fly_simulators.clock import SECOND_US, utc_us
 from bar_fly_simulators.gateway import order_replies, replies, requests
-from bar_fly_simulators.gateway.account_values import LEDGER_TAGS, AccountValue, account_values
-from bar_fly_simulators.gateway.broker import Broker
-from bar_fly_simulators.gateway.contracts import Contracts, NoDefinition
-from bar_fly_simulators.gateway.fields import Cursor, eastern
+from bar_fly_simulators.gateway.account_feed import AccountFeed
+from bar_fly_simulators.gateway.faults import BrokerLost, LoseAcks, NotLoggedIn, RequestError
+from bar_fly_simulators.gateway.fields import Cursor
+from bar_fly_simulators.gateway.house import House
+from bar_fly_simulators.gateway.library import Library
 from bar_fly_simulators.gateway.orders import (
     AccountChanged,
     Event,
     Executed,
     Execution,
     Order,
-    OrderChanged,
     OrderError,
-    Position,
     Previewed,
 )
 from bar_fly_simulators.gateway.place_order import place_order
+from bar_fly_simulators.gateway.replies import Fields
 from bar_fly_simulators.gateway.stream import MarketDataStream
 from bar_fly_simulators.gateway.wire import Wire
-from bar_fly_simulators.market import Market
 
 logger = logging.getLogger(__name__)
 
-SUMMARIES_MAX = 2
+READ_ONLY = "Error validating request.-'bS' : cause - The API interface is currently in Read-Only mode."
 _FARMS = (
     (2104, "Market data farm connection is OK:usfarm"),
     (2106, "HMDS data farm connection is OK:ushmds"),
     (2158, "Sec-def data farm connection is OK:secdefnj"),
 )
-
-
-class House(Protocol):
-    """What sessions share: the broker, the market, the clock as the Gateway shows it."""
-
-    market: Market
-    contracts: Contracts
-    broker: Broker
-
-    @property
-    def accounts(self) -> tuple[str, ...]:
-        """The accounts reported to clients; the first one is the broker's."""
-        ...
-
-    def shown_time_us(self) -> int:
-        """Return the Gateway's clock as clients read it, faults included."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Summary:
-    tags: tuple[str, ...]
+_UNHEARD_MAX = 10_000
 
 
 class Session:
@@ -72,48 +48,50 @@ class Session:
         self.client_id = client_id
         self._server_version = server_version
         self.stream = stream
-        self._account_updates = False
-        self._positions = False
-        self._summaries: dict[int, _Summary] = {}
-        self._multi: set[int] = set()
-        self._pnl: dict[int, requests.PnLRequest] = {}
+        self.account = AccountFeed(house, wire)
+        self.library = Library(house, wire)
+        self._unheard: list[Event] = []
         self._handlers: dict[int, Callable[[Cursor], None]] = {
-            1: lambda cursor: self.stream.subscribe(requests.market_data(cursor), self._now_us()),
+            1: lambda cursor: self.stream.subscribe(requests.market_data(cursor), self._broker.state.at_us),
             2: lambda cursor: self.stream.cancel(requests.one_integer(cursor)),
             3: self._place_order,
-            4: lambda cursor: self._broker.cancel(client_id, requests.cancel_order(cursor).order_id),
+            4: self._cancel_order,
             5: lambda cursor: self._open_orders(cursor, client_id),
-            6: self._account_updates_request,
+            6: self.account.updates,
             7: self._executions,
             8: self._next_valid_id,
-            9: self._contract_details,
+            9: self.library.contract_details,
             14: self._silent,
             15: self._silent,
             16: lambda cursor: self._open_orders(cursor, None),
             17: self._managed_accounts,
-            20: self._historical_data,
-            25: self._cancel_historical_data,
+            20: self.library.historical_data,
+            25: self.library.cancel_historical_data,
             49: self._current_time,
             58: self._global_cancel,
             59: self._market_data_type,
-            61: self._positions_request,
-            62: self._account_summary,
-            63: lambda cursor: self._forget(self._summaries, requests.one_integer(cursor)),
-            64: self._cancel_positions,
-            76: self._account_updates_multi,
-            77: lambda cursor: self._multi.discard(requests.one_integer(cursor)),
-            78: lambda cursor: self.wire.send(["76", str(requests.option_parameters(cursor))]),
-            81: self._matching_symbols,
-            91: self._market_rule,
-            92: lambda cursor: self._pnl_request(requests.pnl(cursor)),
-            93: lambda cursor: self._forget(self._pnl, requests.one_integer_unversioned(cursor)),
-            94: lambda cursor: self._pnl_request(requests.pnl_single(cursor)),
-            95: lambda cursor: self._forget(self._pnl, requests.one_integer_unversioned(cursor)),
+            61: self.account.positions,
+            62: self.account.summary,
+            63: self.account.cancel_summary,
+            64: self.account.cancel_positions,
+            76: self.account.multi,
+            77: self.account.cancel_multi,
+            78: self.library.option_parameters,
+            81: self.library.matching_symbols,
+            87: self.library.head_timestamp,
+            90: lambda cursor: _ignore(requests.one_integer_unversioned(cursor)),
+            91: self.library.market_rule,
+            92: lambda cursor: self.account.pnl(requests.pnl(cursor)),
+            93: self.account.cancel_pnl,
+            94: lambda cursor: self.account.pnl(requests.pnl_single(cursor)),
+            95: self.account.cancel_pnl,
             99: self._completed_orders,
         }
 
     def welcome(self) -> None:
         """Send what a client waits for after START_API."""
+        if self._house.faults.active(NotLoggedIn) is not None:
+            return
         self.wire.send(["15", "1", ",".join(self._house.accounts)])
         self.wire.send(["9", "1", str(self._broker.next_order_id(self.client_id))])
         for code, text in _FARMS:
@@ -128,220 +106,149 @@ class Session:
             logger.warning("client %d sent message %d, which is not simulated: 505", self.client_id, message_id)
             self.wire.send(replies.error(-1, 505, "Fatal Error: Unknown message id."))
             return
+        fault = None
+        if message_id != 3:
+            fault = self._house.faults.take(RequestError, message=fields[0], client=str(self.client_id))
+        if fault is not None:
+            self.wire.send(replies.error(_about(message_id, fields), fault.code, fault.text))
+            return
         handler(cursor)
 
     def tell(self, event: Event) -> None:
-        """Send what an event means to this client."""
+        """Send what an event means to this client; while the broker is lost, keep it."""
+        if self._house.faults.active(BrokerLost) is not None:
+            if len(self._unheard) < _UNHEARD_MAX:
+                self._unheard.append(event)
+            return
         if isinstance(event, AccountChanged):
-            self._tell_account(event)
-        elif isinstance(event, OrderError):
-            if event.client_id == self.client_id:
-                self.wire.send(replies.error(event.order_id, event.code, event.text))
-        elif isinstance(event, Executed):
-            if event.execution.client_id == self.client_id:
-                self._send_execution(-1, event.execution)
-        elif event.order.client_id == self.client_id:
-            self._tell_order(event)
+            self.account.tell(event)
+            return
+        messages = self._messages(event)
+        if not messages:
+            return
+        lost = self._house.faults.active(LoseAcks, **self._attributes(event))
+        for fields in messages:
+            if lost is None:
+                self.wire.send(fields)
+            elif lost.seconds:
+                self.wire.send_later(fields, lost.seconds)
 
-    def tell_pnl(self) -> None:
-        """Send every P&L subscription its numbers."""
-        for request in self._pnl.values():
-            self._send_pnl(request)
+    def broker_back(self, *, tell: bool) -> None:
+        """Tell what was kept while the broker was lost, or forget it."""
+        unheard, self._unheard = self._unheard, []
+        for event in unheard if tell else ():
+            self.tell(event)
 
-    def tell_account(self) -> None:
-        """Send the account again to a client that listens to its updates."""
-        if self._account_updates:
-            self._send_account()
+    def _messages(self, event: Event) -> list[Fields]:
+        """Return what an event about an order is on the wire, nothing where it is another client's."""
+        account, version = self.account.account, self._server_version
+        if isinstance(event, OrderError):
+            ours = event.client_id == self.client_id
+            return [replies.error(event.order_id, event.code, event.text)] if ours else []
+        if isinstance(event, Executed):
+            ours = event.execution.client_id == self.client_id
+            return self._execution(-1, event.execution) if ours else []
+        if isinstance(event, AccountChanged) or event.order.client_id != self.client_id:
+            return []
+        if isinstance(event, Previewed):
+            return [order_replies.preview(event, account, version)]
+        status = replies.order_status(event.order)
+        return [order_replies.open_order(event.order, account, version), status] if event.with_open_order else [status]
 
-    def _now_us(self) -> int:
-        return self._broker.state.at_us
-
-    @property
-    def _account(self) -> str:
-        return self._house.accounts[0]
-
-    def _is_ours(self, account: str) -> bool:
-        return account in {"", "All", self._account}
-
-    @staticmethod
-    def _forget(
-        subscriptions: dict[int, object] | dict[int, _Summary] | dict[int, requests.PnLRequest], key: int
-    ) -> None:
-        subscriptions.pop(key, None)
+    def _attributes(self, event: Event) -> dict[str, str]:
+        """Return what faults of orders are limited by."""
+        about = {"client": str(self.client_id)}
+        if isinstance(event, OrderError):
+            same = [o for o in self._broker.state.orders.values() if o.order_id == event.order_id]
+            symbol = same[-1].instrument.market_symbol if same else ""
+            return about | {"order_ref": event.order_ref, "symbol": symbol}
+        one = (
+            event.execution
+            if isinstance(event, Executed)
+            else None
+            if isinstance(event, AccountChanged)
+            else event.order
+        )
+        return about if one is None else about | {"order_ref": one.order_ref, "symbol": one.instrument.market_symbol}
 
     # Orders
 
     def _place_order(self, cursor: Cursor) -> None:
-        self._broker.place(self.client_id, place_order(cursor, self._server_version), self._house.accounts)
+        request = place_order(cursor, self._server_version)
+        self._house.understood(self.client_id, self._server_version, request)
+        if self._house.read_only:
+            return self.wire.send(replies.error(request.order_id, 321, READ_ONLY))
+        if not self._is_lost():
+            self._broker.place(self.client_id, request, self._house.accounts)
+        return None
+
+    def _cancel_order(self, cursor: Cursor) -> None:
+        order_id = requests.cancel_order(cursor).order_id
+        if self._house.read_only:
+            return self.wire.send(replies.error(order_id, 321, READ_ONLY))
+        if not self._is_lost():
+            self._broker.cancel(self.client_id, order_id)
+        return None
+
+    def _is_lost(self) -> bool:
+        """Tell whether what a client sends now never reaches the broker."""
+        fault = self._house.faults.active(BrokerLost)
+        return fault is not None and fault.orders == "lost"
 
     def _global_cancel(self, cursor: Cursor) -> None:
         requests.nothing(cursor)
-        self._broker.cancel_all()
+        if self._house.read_only:
+            return self.wire.send(replies.error(-1, 321, READ_ONLY))
+        if not self._is_lost():
+            self._broker.cancel_all()
+        return None
 
     def _open_orders(self, cursor: Cursor, client_id: int | None) -> None:
         requests.nothing(cursor)
+        if self._house.read_only:
+            return self.wire.send(replies.error(-1, 321, READ_ONLY))
         for order in self._broker.open_orders(client_id):
             self._send_order(order)
-        self.wire.send(["53", "1"])
+        return self.wire.send(["53", "1"])
 
     def _completed_orders(self, cursor: Cursor) -> None:
         cursor.flag()
         cursor.end()
+        if self._house.read_only:
+            return self.wire.send(replies.error(-1, 321, READ_ONLY))
         for order in self._broker.completed_orders():
-            self.wire.send(order_replies.completed_order(order, self._account, self._server_version))
-        self.wire.send(["102"])
+            self.wire.send(order_replies.completed_order(order, self.account.account, self._server_version))
+        return self.wire.send(["102"])
+
+    def _send_order(self, order: Order) -> None:
+        self.wire.send(order_replies.open_order(order, self.account.account, self._server_version))
+        self.wire.send(replies.order_status(order))
 
     def _executions(self, cursor: Cursor) -> None:
         request = requests.executions(cursor)
         for one in self._broker.state.executions:
             if self._wanted(one, request):
-                self._send_execution(request.req_id, one)
+                for fields in self._execution(request.req_id, one):
+                    self.wire.send(fields)
         self.wire.send(["55", "1", str(request.req_id)])
 
     def _wanted(self, one: Execution, request: requests.ExecutionsRequest) -> bool:
         side = {"BOT": "BUY", "SLD": "SELL"}.get(request.side.upper(), request.side.upper())
         return (
             request.client_id in {0, one.client_id}
-            and self._is_ours(request.account)
-            and request.symbol in {"", one.stock.symbol}
-            and request.sec_type in {"", "STK"}
+            and self.account.is_ours(request.account)
+            and request.symbol in {"", one.instrument.symbol}
+            and request.sec_type in {"", one.instrument.sec_type}
             and side in {"", one.action}
             and one.at_us >= _filter_time_us(request.time)
         )
 
-    def _tell_order(self, event: OrderChanged | Previewed) -> None:
-        if isinstance(event, Previewed):
-            self.wire.send(order_replies.preview(event, self._account, self._server_version))
-        elif event.with_open_order:
-            self._send_order(event.order)
-        else:
-            self.wire.send(replies.order_status(event.order))
+    def _execution(self, req_id: int, one: Execution) -> list[Fields]:
+        """Return execDetails and commissionReport; a combination as such has no commission of its own."""
+        details = replies.execution(req_id, one, self.account.account, self._server_version)
+        return [details] if one.instrument.sec_type == "BAG" else [details, replies.commission_report(one)]
 
-    def _send_order(self, order: Order) -> None:
-        self.wire.send(order_replies.open_order(order, self._account, self._server_version))
-        self.wire.send(replies.order_status(order))
-
-    def _send_execution(self, req_id: int, one: Execution) -> None:
-        self.wire.send(replies.execution(req_id, one, self._account, self._server_version))
-        self.wire.send(replies.commission_report(one))
-
-    # The account
-
-    def _tell_account(self, event: AccountChanged) -> None:
-        if self._positions:
-            for symbol in event.symbols:
-                position = self._broker.state.ledger.positions.get(symbol)
-                if position is not None:
-                    self.wire.send(replies.position(self._account, position))
-        self.tell_account()
-        for req_id, summary in self._summaries.items():
-            self._send_summary(req_id, summary)
-        for req_id in self._multi:
-            self._send_multi(req_id)
-
-    def _values(self) -> Iterator[AccountValue]:
-        return account_values(self._broker.standing(), self._broker.available())
-
-    def _held(self) -> list[Position]:
-        return list(self._broker.state.ledger.positions.values())
-
-    def _account_updates_request(self, cursor: Cursor) -> None:
-        request = requests.account_updates(cursor)
-        if request.subscribe and not (self._is_ours(request.account) or request.account in self._house.accounts):
-            text = f"Error validating request.-'{request.account}' : cause - Invalid account code"
-            return self.wire.send(replies.error(-1, 321, text))
-        self._account_updates = request.subscribe and self._is_ours(request.account)
-        if self._account_updates:
-            self._send_account()
-        if request.subscribe:
-            self.wire.send(["54", "1", request.account or self._account])
-        return None
-
-    def _send_account(self) -> None:
-        for value in self._values():
-            self.wire.send(["6", "2", value.tag, value.value, value.currency, self._account])
-        for position in self._held():
-            mark = self._broker.mark(position.stock.market_symbol)
-            self.wire.send(replies.portfolio(self._account, position, mark))
-        self.wire.send(["8", "1", f"{eastern(self._house.shown_time_us()):%H:%M}"])
-
-    def _positions_request(self, cursor: Cursor) -> None:
-        requests.nothing(cursor)
-        self._positions = True
-        for position in self._held():
-            if position.quantity:
-                self.wire.send(replies.position(self._account, position))
-        self.wire.send(["62", "1"])
-
-    def _cancel_positions(self, cursor: Cursor) -> None:
-        requests.nothing(cursor)
-        self._positions = False
-
-    def _account_summary(self, cursor: Cursor) -> None:
-        request = requests.account_summary(cursor)
-        if request.req_id not in self._summaries and len(self._summaries) >= SUMMARIES_MAX:
-            text = "Error processing request.-'' : cause - Maximum number of account summary requests exceeded"
-            return self.wire.send(replies.error(request.req_id, 322, text))
-        self._summaries[request.req_id] = summary = _Summary(request.tags)
-        self._send_summary(request.req_id, summary)
-        return self.wire.send(["64", "1", str(request.req_id)])
-
-    def _send_summary(self, req_id: int, summary: _Summary) -> None:
-        ledger = any(tag.startswith("$LEDGER") for tag in summary.tags)
-        for value in self._values():
-            if value.tag in summary.tags or (ledger and value.tag in LEDGER_TAGS):
-                self.wire.send(["63", "1", str(req_id), self._account, value.tag, value.value, value.currency])
-
-    def _account_updates_multi(self, cursor: Cursor) -> None:
-        request = requests.account_updates_multi(cursor)
-        if self._is_ours(request.account):
-            self._multi.add(request.req_id)
-            self._send_multi(request.req_id)
-        self.wire.send(["74", "1", str(request.req_id)])
-
-    def _send_multi(self, req_id: int) -> None:
-        for value in self._values():
-            self.wire.send(["73", "1", str(req_id), self._account, "", value.tag, value.value, value.currency])
-
-    def _pnl_request(self, request: requests.PnLRequest) -> None:
-        if not self._is_ours(request.account):
-            text = f"Error validating request.-'{request.account}' : cause - Invalid account code"
-            return self.wire.send(replies.error(request.req_id, 321, text))
-        self._pnl[request.req_id] = request
-        return self._send_pnl(request)
-
-    def _send_pnl(self, request: requests.PnLRequest) -> None:
-        if request.con_id is None:
-            standing = self._broker.standing()
-            self.wire.send(replies.pnl(request.req_id, standing.daily, standing.unrealized, standing.realized_today))
-            return
-        stock = self._house.contracts.by_con_id(request.con_id)
-        position = self._broker.state.ledger.positions.get(stock.market_symbol) if stock else None
-        if stock is not None and position is not None:
-            self.wire.send(replies.pnl_single(request.req_id, position, self._broker.mark(stock.market_symbol)))
-
-    # Contracts, the clock, and what only says no
-
-    def _contract_details(self, cursor: Cursor) -> None:
-        request = requests.contract_details(cursor)
-        if request.contract.sec_type == "BAG":
-            text = "Error validating request.-'BAG' : cause - 'BAG' isn't supported for contract data request"
-            return self.wire.send(replies.error(request.req_id, 321, text))
-        try:
-            stock = self._house.contracts.find(request.contract, new_york(self._now_us()).date())
-        except NoDefinition as nothing:
-            return self.wire.send(replies.error(request.req_id, nothing.code, nothing.text))
-        sessions = self._house.market.sessions
-        self.wire.send(replies.contract_details(request.req_id, stock, self._now_us(), sessions))
-        return self.wire.send(["52", "1", str(request.req_id)])
-
-    def _matching_symbols(self, cursor: Cursor) -> None:
-        request = requests.matching_symbols(cursor)
-        found = self._house.contracts.matching(request.pattern, new_york(self._now_us()).date())
-        self.wire.send(replies.symbol_samples(request.req_id, found))
-
-    def _market_rule(self, cursor: Cursor) -> None:
-        self.wire.send(["93", str(requests.one_integer_unversioned(cursor)), "1", "0", "0.01"])
+    # The clock, the account's name, and what is only taken note of
 
     def _next_valid_id(self, cursor: Cursor) -> None:
         requests.one_integer(cursor)
@@ -358,17 +265,24 @@ class Session:
     def _market_data_type(self, cursor: Cursor) -> None:
         self.stream.data_type = requests.one_integer(cursor)
 
-    def _historical_data(self, cursor: Cursor) -> None:
-        req_id = requests.historical_data(cursor)
-        text = "Historical Market Data Service error message:HMDS query returned no data: history is not simulated"
-        self.wire.send(replies.error(req_id, 162, text))
-
-    def _cancel_historical_data(self, cursor: Cursor) -> None:
-        text = "Historical Market Data Service error message:API historical data query cancelled"
-        self.wire.send(replies.error(requests.one_integer(cursor), 162, text))
-
     def _silent(self, cursor: Cursor) -> None:
         requests.one_integer(cursor)
+
+
+# Where a request's own id stands among its fields, the message id counted; a request that has none is about -1.
+_ID_AT = {1: 2, 2: 2, 4: 2, 7: 2, 9: 2, 20: 1, 25: 2, 62: 2, 63: 2, 76: 2, 77: 2, 78: 1, 81: 1, 87: 1} | dict.fromkeys(
+    (92, 93, 94, 95), 1
+)
+
+
+def _about(message_id: int, fields: list[str]) -> int:
+    at = _ID_AT.get(message_id)
+    text = fields[at] if at is not None and at < len(fields) else ""
+    return int(text) if text.isascii() and text.removeprefix("-").isdigit() and len(text) < 12 else -1
+
+
+def _ignore(value: object) -> None:
+    """Take a value that was read for its form alone."""
 
 
 def _filter_time_us(text: str) -> int:

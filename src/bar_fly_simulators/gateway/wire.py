@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 
 from bar_fly_simulators.control import Control
 from bar_fly_simulators.gateway import replies, requests
+from bar_fly_simulators.gateway.faults import Delay, DropAt, Duplicate, FaultTable, Mute, Reorder
 from bar_fly_simulators.gateway.framing import GREETING, FrameReader, MalformedMessage, encode_frame, split_fields
 
 logger = logging.getLogger(__name__)
@@ -19,6 +21,8 @@ _READ_BYTES = 65536
 _CLIENT_BUFFER = 4096
 # A client that pauses this long between two reads has emptied its buffer.
 _BURST_GAP_S = 0.5
+_REORDER_S_MAX = 2.0
+ORDER_BYTES = "bytes 3 placeOrder"
 
 
 def received_name(message_id: int) -> str:
@@ -37,17 +41,37 @@ def show_counters(control: Control) -> None:
     """Make every counter readable before the first message, so that zero is a number and not an absence."""
     for message_id in requests.NAMES:
         control.counters.add(SIMULATOR, received_name(message_id), 0)
+    control.counters.add(SIMULATOR, ORDER_BYTES, 0)
     for message_id in replies.NAMES:
         control.counters.add(SIMULATOR, sent_name(message_id), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Later:
+    """A message that waits: until an instant of the loop's clock, or until a message of the id `after` was sent."""
+
+    due_s: float
+    fields: list[str]
+    after: str = ""
 
 
 class Wire:
     """Reads and writes one client's socket."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, control: Control) -> None:
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        control: Control,
+        faults: FaultTable | None = None,
+    ) -> None:
         self._reader = reader
         self._writer = writer
         self._control = control
+        self._faults = faults or FaultTable(control.faults)
+        # Empty until START_API has named the client.
+        self.client = ""
+        self._later: list[_Later] = []
         self._frames = FrameReader()
         self._out = bytearray()
         self._burst = 0
@@ -71,6 +95,8 @@ class Wire:
         """Yield each request's fields until the client goes; MalformedMessage for a broken frame."""
         while data := await self._reader.read(_READ_BYTES):
             for body in self._frames.feed(data):
+                if body.startswith(b"3\0"):
+                    self._control.counters.add(SIMULATOR, ORDER_BYTES, len(body) + 4)
                 yield split_fields(body)
 
     def send_raw(self, fields: Sequence[str]) -> None:
@@ -78,12 +104,47 @@ class Wire:
         self._out += encode_frame(fields)
 
     def send(self, fields: Sequence[str]) -> None:
-        """Queue a message and count it; a muted one is neither."""
-        message_id = int(fields[0])
-        if self._control.faults.active("mute", message=fields[0]) is not None:
+        """Queue a message and count it, as the faults in force have it; a muted one is neither."""
+        about = {"message": fields[0], "client": self.client}
+        if self._faults.take(DropAt, when="sent", **about) is not None:
+            self.flush()
+            return self.abort()
+        if self._faults.take(Mute, **about) is not None:
+            return None
+        if (delay := self._faults.take(Delay, **about)) is not None:
+            return self.send_later(fields, delay.seconds)
+        if (reorder := self._faults.take(Reorder, **about)) is not None:
+            self._later.append(_Later(self._now() + _REORDER_S_MAX, list(fields), reorder.after))
+            return None
+        copies = 2 if self._faults.take(Duplicate, **about) is not None else 1
+        for _ in range(copies):
+            self._queue(fields)
+        for later in [one for one in self._later if one.after == fields[0]]:
+            self._later.remove(later)
+            self._queue(later.fields)
+        return None
+
+    def send_later(self, fields: Sequence[str], seconds: float) -> None:
+        """Queue a message once real seconds have passed."""
+        self._later.append(_Later(self._now() + seconds, list(fields)))
+
+    def send_due(self) -> None:
+        """Queue the delayed messages whose time has come."""
+        if not self._later:
             return
-        self._control.counters.add(SIMULATOR, sent_name(message_id))
+        now = self._now()
+        due = [one for one in self._later if one.due_s <= now]
+        self._later = [one for one in self._later if one.due_s > now]
+        for later in due:
+            self._queue(later.fields)
+
+    def _queue(self, fields: Sequence[str]) -> None:
+        self._control.counters.add(SIMULATOR, sent_name(int(fields[0])))
         self._out += encode_frame(fields)
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
 
     def flush(self) -> None:
         """Write what is queued; a client that does not read is cut off."""
@@ -106,7 +167,8 @@ class Wire:
             transport.abort()
 
     def abort(self) -> None:
-        """Cut the connection at once."""
+        """Cut the connection at once, what is queued unsent."""
+        self._out.clear()
         self._writer.transport.abort()
 
     async def close(self) -> None:

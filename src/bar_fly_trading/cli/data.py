@@ -14,6 +14,7 @@ from bar_fly_trading.cli.dates import NewestOption, parse_day
 from bar_fly_trading.cli.options import HomeOption, JsonOption, SetOption, resolved
 from bar_fly_trading.cli.output import say, say_json, warn
 from bar_fly_trading.cli.progress import Terminal
+from bar_fly_trading.cli.universe import import_membership
 
 import_app = typer.Typer(
     add_completion=False,
@@ -56,15 +57,26 @@ def pull(
     """Fetch what the store lacks from Alpha Vantage; a session that has not closed is never stored."""
     from bar_fly_trading import wiring
     from bar_fly_trading.daily_pipeline.pulling import plan_lines, planned
+    from bar_fly_trading.daily_pipeline.universe import held_instruments, names_to_pull
     from bar_fly_trading.data.limiter import SHARE_OF_LIMIT
     from bar_fly_trading.errors import DoneLess
-    from bar_fly_trading.settings import universe
+    from bar_fly_trading.settings import universe_rule
 
     found = resolved(home, settings=settings)
     with Terminal(quiet=json) as terminal, wiring.run(found, say=terminal, command="pull") as parts:
         day = parts.calendar.newest_closed(parts.clock.now_us()) if as_of is None else parse_day(as_of)
         if plan:
-            data, names = parts.settings.data, tuple(symbols or ()) or universe(parts.settings, parts.home)
+            data, names = (
+                parts.settings.data,
+                tuple(symbols or ())
+                or names_to_pull(
+                    parts.store,
+                    universe_rule(parts.settings, parts.home),
+                    held_instruments(parts.journal, parts.store, day),
+                    day,
+                    parts.clock.now_us(),
+                ),
+            )
             calls = planned(data, names, parts.store, parts.calendar, day, parts.clock.now_us())
             if json:
                 minutes = calls.minutes(data.requests_per_minute * SHARE_OF_LIMIT)
@@ -159,18 +171,14 @@ def import_all_data(
         terminal.line(f"store version {report.version} in {parts.home.store}")
 
 
+import_app.command("membership")(import_membership)
 import_app.command("mysqldump")(migrate.import_mysqldump)
 
 
-@import_app.command("mysql")
-def import_mysql() -> None:
-    """Import the older program's MySQL database (not built in this version)."""
-    from bar_fly_trading.errors import NotBuilt
+import_app.command("mysql")(migrate.import_mysql)
 
-    raise NotBuilt(
-        "importing from a MySQL server is not built in this version.",
-        way_out="Dump it with mysqldump, then run bft import mysqldump FILE.",
-    )
+
+export_app.command("mysql")(migrate.export_mysql)
 
 
 @export_app.command("all-data")
@@ -184,15 +192,12 @@ def export_all_data(
     from bar_fly_trading import wiring
     from bar_fly_trading.daily_pipeline.view import features_at, newest_session, say_written
     from bar_fly_trading.data.exporters import all_data
-    from bar_fly_trading.data.views import load_sectors
 
     with Terminal() as terminal, wiring.run(resolved(home), say=terminal, command="export") as parts:
         day = newest_session(parts) if as_of is None else parse_day(as_of)
         features = features_at(parts, day)
         say_written(parts, features)
-        written = all_data.export_all_data(
-            features.read(), folder, sectors=load_sectors(parts.store), file_format="parquet" if parquet else "csv"
-        )
+        written = all_data.export_all_data(features.read(), folder, file_format="parquet" if parquet else "csv")
         terminal.line(f"{features.rows} rows up to {day} in {len(written)} files: {written[0]} to {written[-1].name}")
         _say_excluded(terminal, features.excluded)
 

@@ -20,14 +20,14 @@ AsOfOption = Annotated[
 ]
 
 
-def parse_day(text: str) -> date:
-    """Read an ISO date; FixSettings where it is none."""
+def parse_day(text: str, option: str = "--as-of") -> date:
+    """Read an option's ISO date; FixSettings where it is none."""
     from bar_fly_trading.errors import FixSettings
 
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise FixSettings(f"--as-of {text} is no date.", way_out="Write it as 2021-04-20.") from None
+        raise FixSettings(f"{option} {text} is no date.", way_out="Write it as 2021-04-20.") from None
 
 
 def session_of(as_of: str | None, calendar: Calendar, now_us: int) -> date | None:

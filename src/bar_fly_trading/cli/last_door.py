@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 import traceback
@@ -16,6 +17,9 @@ from bar_fly_trading.errors import EXIT_INTERRUPTED, BftError
 
 EXIT_DEFECT = 1
 MASK = "********"
+# The last @ before the path ends the password, as in every URL reader.
+_URL_PASSWORD = re.compile(r"([a-z][a-z0-9+]*://[^/\s:@]*:)(\S+)@", re.IGNORECASE)
+_PASSWORD_LENGTH_MIN = 4
 
 
 def run(command: Callable[[], object], argv: Sequence[str]) -> int:
@@ -39,6 +43,8 @@ def _run(command: Callable[[], object], argv: Sequence[str]) -> int:
         return stop.code if isinstance(stop.code, int) else EXIT_DEFECT
     except Exception as error:  # noqa: BLE001 - the one place where a defect ends
         if hasattr(error, "show") and hasattr(error, "exit_code"):
+            if hasattr(error, "message"):
+                error.message = _redacted(str(error.message), argv)
             error.show()  # a wrong flag: the command line's own words
             return int(error.exit_code)
         return _defect(error, argv)
@@ -101,12 +107,31 @@ def _redacted(text: str, argv: Sequence[str]) -> str:
 
     if not text:
         return text
-    for secret in known_secrets(_home_flag(argv), os.environ, _set_flags(argv)):
+    secrets = known_secrets(_home_flag(argv), os.environ, _set_flags(argv))
+    in_urls = {password for word in (*secrets, *argv) for password in _passwords_of(word)}
+    text = _without_passwords(text)
+    for secret in (*secrets, *sorted(in_urls, key=len, reverse=True)):
         for form in (secret, quote(secret, safe=""), quote_plus(secret)):
             text = text.replace(form, MASK)
     return text
 
 
+def _passwords_of(word: str) -> tuple[str, ...]:
+    """Return the password of a URL, as written and as meant; none where the word is no URL with one."""
+    from urllib.parse import unquote
+
+    found = _URL_PASSWORD.search(word)
+    written = "" if found is None else found.group(2)
+    # A shorter one would mask ordinary words; the URL itself is masked whatever its length.
+    return tuple(word for word in dict.fromkeys((written, unquote(written))) if len(word) >= _PASSWORD_LENGTH_MIN)
+
+
+def _without_passwords(text: str) -> str:
+    return _URL_PASSWORD.sub(rf"\g<1>{MASK}@", text)
+
+
 def arguments() -> list[str]:
-    """Return this process's arguments."""
-    return sys.argv[1:]
+    """Return this process's arguments; in `sys.argv`, which a lock and a log may repeat, a URL's password is masked from now on."""
+    words = sys.argv[1:]
+    sys.argv[1:] = [_without_passwords(word) for word in words]
+    return words

@@ -16,6 +16,10 @@ from bar_fly_trading.cli.output import say_json
 from bar_fly_trading.cli.progress import Terminal
 
 if TYPE_CHECKING:
+    from datetime import date
+
+    import polars as pl
+
     from bar_fly_trading.daily_pipeline import Parts
     from bar_fly_trading.stockformer.training import Progress, TrainingReport
 
@@ -66,8 +70,14 @@ def train(
         )
         table = features.read(columns=SOURCE_COLUMNS)
         left = None if budget is None else max(budget - (time.monotonic() - began_s) / 60, MINUTES_LEFT_MIN)
-        report = run_training(parts, terminal, table, day, minutes=left, steps=steps, seed=seed)
+        members = members_of(parts, day)
+        if members is not None:
+            terminal.line("samples end on days of membership alone")
+        report = run_training(parts, terminal, table, day, minutes=left, steps=steps, seed=seed, members=members)
         _say_report(terminal, report, json=json)
+        if members is not None:
+            # The first session learnt from is where most of those that failed since are missing.
+            terminal.line(f"  {survivors(parts, parse_day(str(report.card.sessions['training_first'])))}")
         terminal.line(f"journal: {parts.home.journal}")
 
 
@@ -80,6 +90,7 @@ def run_training(
     minutes: float | None,
     steps: int | None,
     seed: int,
+    members: pl.DataFrame | None = None,
 ) -> TrainingReport:
     """Train and journal what was made; ImportError becomes TrainModel."""
     from bar_fly_trading.errors import TrainModel
@@ -100,6 +111,7 @@ def run_training(
         minutes=minutes,
         steps=steps,
         seed=seed,
+        members=members,
         models_root=parts.home.models,
         progress=show,
         monotonic=time.monotonic,
@@ -107,6 +119,24 @@ def run_training(
     )
     parts.journal.append("train", {"session": f"{day}", "model_id": report.card.model_id}, at_us=parts.clock.now_us())
     return report
+
+
+def members_of(parts: Parts, day: date) -> pl.DataFrame | None:
+    """Return who was a member when, for the universe of the settings; None where that is no index."""
+    from bar_fly_trading.daily_pipeline.universe import members_frame
+    from bar_fly_trading.settings import universe_rule
+
+    return members_frame(parts.store, universe_rule(parts.settings, parts.home), day)
+
+
+def survivors(parts: Parts, day: date) -> str:
+    """Say how many of the universe's members have prices, and what that means for what is learnt from them."""
+    from bar_fly_trading.data.universe import presence, universe_at
+    from bar_fly_trading.facts.sessions import evening_us
+    from bar_fly_trading.settings import universe_rule
+
+    universe, _, _ = universe_at(parts.store, universe_rule(parts.settings, parts.home), day, evening_us(day))
+    return presence(parts.store, universe, evening_us(day)).words(universe)
 
 
 def _say_report(terminal: Terminal, report: TrainingReport, *, json: bool) -> None:

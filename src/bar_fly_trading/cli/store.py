@@ -322,8 +322,8 @@ def backup(
     found = resolved(home)
     places = found.home
     names = [places.settings_file, places.models, places.predictions, places.signals, places.outbox]
-    if found.settings.data.symbols_file:
-        names.append(places.root / found.settings.data.symbols_file)
+    data = found.settings.data
+    names += [places.root / file for file in (data.symbols_file, data.universe) if file]
     below = [p.relative_to(places.root).as_posix() for p in names if p.is_relative_to(places.root) and p.exists()]
     with Terminal(quiet=json) as terminal:
         done = keep(
@@ -368,3 +368,6 @@ def restore(
         return
     say(f"{done.files} files, {_megabytes(done.bytes)}, every one as it was kept: {home}")
     say(f"look at it with bft where --home {home}")
+    say(
+        "what was done after the backup is not in its journal: the first paper run wants bft reconcile --mode paper first"
+    )

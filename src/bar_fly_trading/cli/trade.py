@@ -16,7 +16,7 @@ from bar_fly_trading.cli.output import say, say_json
 from bar_fly_trading.cli.progress import Terminal
 
 if TYPE_CHECKING:
-    from bar_fly_trading.daily_pipeline import Parts
+    from bar_fly_trading.daily_pipeline import Age, Parts
     from bar_fly_trading.daily_pipeline.telling import Mails
 
 ModeOption = Annotated[
@@ -45,14 +45,18 @@ def _stage(
     gateway: str | None = None,
     mode: str | None = None,
     settings: list[str] | None = None,
+    session: Callable[[Parts], date | None] | None = None,
 ) -> None:
-    """Run one stage of the day under the home's lock; an ordinary closed day ends at once."""
+    """Run one stage of the day under the home's lock; an ordinary closed day ends at once.
+
+    `session`: how the session is found, where not by `as_of` and today's date.
+    """
     from bar_fly_trading import wiring
     from bar_fly_trading.daily_pipeline import told
 
     found = resolved(home, gateway=gateway, settings=settings)
     with Terminal(quiet=json) as terminal, wiring.run(found, say=terminal, command=name, mode=_mode(mode)) as parts:
-        day = session_of(as_of, parts.calendar, parts.clock.now_us())
+        day = session_of(as_of, parts.calendar, parts.clock.now_us()) if session is None else session(parts)
         if day is None:
             say_json({"session": None}) if json else say(NO_SESSION)
             return
@@ -69,7 +73,13 @@ def _stage(
 
 def evening(
     as_of: AsOfOption = None,
-    no_pull: Annotated[bool, typer.Option("--no-pull", help="Rank what the store holds; fetch nothing.")] = False,
+    no_pull: Annotated[
+        bool,
+        typer.Option(
+            "--no-pull",
+            help="Rank what the store holds; fetch nothing. Without --as-of: its newest whole session; old prices are only to watch.",
+        ),
+    ] = False,
     model: Annotated[Path | None, typer.Option(help="Model folder to use instead of the active one.")] = None,
     home: HomeOption = None,
     settings: SetOption = None,
@@ -77,10 +87,18 @@ def evening(
 ) -> None:
     """Pull, build features, predict, rank the session's signals, and mail the list."""
 
+    ages: list[Age] = []
+
+    def stored(parts: Parts) -> date:
+        from bar_fly_trading.daily_pipeline import stored_age
+
+        ages.append(stored_age(parts))
+        return ages[-1].session
+
     async def work(parts: Parts, day: date, mails: Mails) -> Any:
         from bar_fly_trading.daily_pipeline import evening as run
 
-        return await run(parts, day, mails, pull=not no_pull, model=model)
+        return await run(parts, day, mails, pull=not no_pull, model=model, age=ages[-1] if ages else None)
 
     def shown(done: Any, terminal: Terminal, parts: Parts) -> dict[str, Any]:
         ranked = done.evening.ranked
@@ -112,6 +130,7 @@ def evening(
             "excluded": len(done.evening.excluded),
             "reused": list(done.reused),
             "notes": list(done.notes),
+            "age_sessions": ages[-1].sessions if ages else 0,
         }
 
     _stage(
@@ -120,6 +139,7 @@ def evening(
         home,
         settings=settings,
         json=json,
+        session=stored if no_pull and as_of is None else None,
         work=work,
         shown=shown,
         kept="What was pulled and computed is kept; the next run reuses it.",

@@ -7,6 +7,7 @@
 Each is run under the home's lock and resumes what an earlier run of the same day began; `told` mails how it ended.
 """
 
+from bar_fly_trading.daily_pipeline.aged import Age, stored_age
 from bar_fly_trading.daily_pipeline.close import Closed, close, reconcile_now
 from bar_fly_trading.daily_pipeline.evening import EveningDone, evening
 from bar_fly_trading.daily_pipeline.morning import MorningDone, morning
@@ -14,6 +15,7 @@ from bar_fly_trading.daily_pipeline.parts import Connected, Parts, Say
 from bar_fly_trading.daily_pipeline.telling import told
 
 __all__ = [
+    "Age",
     "Closed",
     "Connected",
     "EveningDone",
@@ -24,5 +26,6 @@ __all__ = [
     "evening",
     "morning",
     "reconcile_now",
+    "stored_age",
     "told",
 ]

@@ -10,8 +10,10 @@ from typing import Any
 
 from bar_fly_trading.daily_pipeline.books import build_books, closes_of
 from bar_fly_trading.daily_pipeline.parts import Connected, Parts
+from bar_fly_trading.daily_pipeline.sending import settle_past, take_lease
 from bar_fly_trading.daily_pipeline.telling import Mails, shadow_book_of
 from bar_fly_trading.data.views import load_instruments
+from bar_fly_trading.day.ending import end_unbegun
 from bar_fly_trading.errors import CheckGateway, CheckVendor, DecideParked, DoneLess, DoneUnread, FixData, FixSettings
 from bar_fly_trading.facts.account import AccountSnapshot
 from bar_fly_trading.facts.sessions import evening_us
@@ -79,6 +81,7 @@ async def reconcile_now(
                     )
                 )
             return None, await connected.venue.account(), ""
+        take_lease(parts, connected.account)
         refs = [order_ref(s.intent.intent_key) for s in statuses]
         snapshots = [await connected.trader.snapshot(refs), await connected.trader.snapshot(refs)]
     except CheckGateway as error:
@@ -87,9 +90,11 @@ async def reconcile_now(
     finally:
         await connected.venue.disconnect()
     found = _settle(parts, as_of, statuses, snapshots)
-    people = found.need_a_person()
+    more = settle_past(parts, as_of, found, snapshots[-1])
+    people = [*(d.words for d in found.need_a_person()), *more]
     if people:
-        mails.less(DecideParked(f"{people[0].words}", way_out="Look in TWS; the journal keeps both sides."))
+        words = "; ".join(people)
+        mails.less(DecideParked(f"{words}", way_out="Look in TWS; the journal keeps both sides."))
     return found, snapshots[-1].account, ""
 
 
@@ -118,6 +123,7 @@ async def close(parts: Parts, as_of: date, mails: Mails) -> Closed:
     if parts.clock.now_us() < parts.calendar.session(as_of).close_us:
         raise FixData(f"the session of {as_of} has not closed yet.", way_out="Run the close after 16:00 New York.")
     found, account, unread = await reconcile_now(parts, as_of, mails)
+    _end_unbegun(parts, as_of)
     books = build_books(parts.journal, parts.store, as_of, evening_us(as_of))
     marks = await _marks(parts, as_of, books)
     unmarked = sorted(p.symbol for b in books.values() for p in b.positions if p.instrument_id not in marks)
@@ -143,6 +149,12 @@ async def close(parts: Parts, as_of: date, mails: Mails) -> Closed:
     mails.queue(_summary(parts, as_of, books, marks, before, account, unread, differences, key))
     totals = tuple((mode.value, book.total_usd(marks)) for mode, book in sorted(books.items()))
     return Closed(as_of, differences, totals, unread)
+
+
+def _end_unbegun(parts: Parts, as_of: date) -> None:
+    statuses = (read_status(r.payload, r.state) for r in parts.journal.intents(session=as_of))
+    for record in end_unbegun(as_of, statuses):
+        parts.journal.append(record.kind, record.payload, at_us=parts.clock.now_us(), changes=record.changes)
 
 
 def _held(books: Mapping[Mode, Book]) -> list[str]:
@@ -222,6 +234,12 @@ def _rejections(parts: Parts, as_of: date) -> tuple[Rejection, ...]:
     return tuple(read_rejection(r) for r in plans[-1].payload["plan"]["rejections"]) if plans else ()
 
 
+def _head_words(parts: Parts) -> str:
+    """Name the journal's head: a mail is outside of the machine, so a journal written anew later does not fit it."""
+    head = parts.journal.head()
+    return f"Journal: {head.seq} records; check with bft journal verify --seq {head.seq} --hash {head.hash}"
+
+
 def _summary(
     parts: Parts,
     as_of: date,
@@ -244,6 +262,7 @@ def _summary(
             pnl_usd=None if account is None else account.daily_pnl_usd,
             shadow_pnl_usd=shadow.day_usd(before, marks),
             differences=differences,
+            notes=(_head_words(parts),),
         ),
         key=key,
     )

@@ -53,8 +53,13 @@ class Driver:
         clock: Clock,
         tell: Callable[[Tell], None],
         say: Callable[[Action], None],
+        lease_s: float | None = None,
     ) -> None:
-        """Take the venue (None: not reachable, for that reason), the journal, the morning's clock, and two listeners."""
+        """Take the venue (None: not reachable, for that reason), the journal, the morning's clock, and two listeners.
+
+        `lease_s`: how long the journal's lease lasts, which is renewed three times as often; None where nothing can be sent.
+        """
+        self._lease_s = lease_s
         self._venue, self._trader, self._not_read_reason = venue, trader, not_read_reason
         self._journal, self._clock, self._tell, self._say = journal, clock, tell, say
         self._events: asyncio.Queue[Event | BaseException] = asyncio.Queue()
@@ -65,6 +70,8 @@ class Driver:
         """Drive the day from `state` until it finishes; an action that raises stops everything after it."""
         if self._trader is not None:
             self._start(self._listen(self._trader))
+            if self._lease_s is not None:
+                self._start(self._keep_lease(self._lease_s / 3))
         event: Event = Started()
         try:
             while True:
@@ -112,6 +119,10 @@ class Driver:
             case Send(intent):
                 if self._trader is None:
                     raise AssertionError(f"{intent.symbol}: a send was asked for where nothing can send")
+                # Its SENDING is on the disk; a process that stood still since then must not send what others gave up.
+                if lost := self._journal.lease_lost():
+                    self._events.put_nowait(SendReported(intent.intent_key, State.NOT_SENT, lost))
+                    return
                 outcome = await self._trader.send(intent)
                 reported = SendReported(intent.intent_key, State(outcome.state), outcome.detail, outcome.perm_id)
                 self._events.put_nowait(reported)
@@ -146,6 +157,11 @@ class Driver:
                 self._events.put_nowait(lost)
                 return
         self._events.put_nowait(QuoteRead(quote, self._clock.now_us()))
+
+    async def _keep_lease(self, every_s: float) -> None:
+        while True:
+            await self._clock.sleep(every_s)
+            self._journal.renew_lease()
 
     async def _timer(self, name: str, seconds: float) -> None:
         await self._clock.sleep(seconds)

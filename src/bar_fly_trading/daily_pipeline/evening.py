@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from bar_fly_trading.daily_pipeline.aged import Age, age_notes
 from bar_fly_trading.daily_pipeline.books import build_books, holdings_by_mode
 from bar_fly_trading.daily_pipeline.parts import Parts
 from bar_fly_trading.daily_pipeline.records import EVENING_KIND, SOURCE_KIND, Evening, newest_evening
 from bar_fly_trading.daily_pipeline.telling import Mails
+from bar_fly_trading.daily_pipeline.universe import listing_notes, outside_at
 from bar_fly_trading.daily_pipeline.view import content_sha256, features_at, market_view, say_written
 from bar_fly_trading.data.disk import forecast
 from bar_fly_trading.day import RankRules, rank
@@ -17,8 +19,9 @@ from bar_fly_trading.errors import CheckVendor, DoneLess, FixData
 from bar_fly_trading.facts.sessions import evening_us
 from bar_fly_trading.files import publish_bytes
 from bar_fly_trading.notify.compose import ranked_list_mail
+from bar_fly_trading.settings import universe_rule
 from bar_fly_trading.strategies.exits import unjudged
-from bar_fly_trading.trading.signal_ranker import to_csv
+from bar_fly_trading.trading.signal_ranker import only_watched, to_csv
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +34,21 @@ class EveningDone:
     notes: tuple[str, ...]
 
 
-async def evening(parts: Parts, as_of: date, mails: Mails, *, pull: bool, model: Path | None = None) -> EveningDone:
+async def evening(
+    parts: Parts, as_of: date, mails: Mails, *, pull: bool, model: Path | None = None, age: Age | None = None
+) -> EveningDone:
     """Rank the signals of session `as_of` and write them down; a second run on the same inputs changes nothing.
+
+    `age`: of prices older than the newest closed session: then every signal is only to watch, and no exit is judged.
 
     FixData where the session has not closed or nothing usable is known of it; TrainModel where a model is unusable.
     """
     _check_closed(parts, as_of)
     notes = await _pulled(parts, as_of, mails) if pull else []
     books = build_books(parts.journal, parts.store, as_of, evening_us(as_of))
-    holdings = holdings_by_mode(books, parts.modes)
+    old = "" if age is None else age.words
+    held = holdings_by_mode(books, parts.modes)
+    holdings = () if old else held
     try:
         features = features_at(parts, as_of)
         say_written(parts, features)
@@ -50,21 +59,25 @@ async def evening(parts: Parts, as_of: date, mails: Mails, *, pull: bool, model:
         # The pull that failed is the cause; "pull again" would hide it.
         way_out = mails.problem.way_out if mails.problem is not None else error.way_out
         raise FixData(f"{notes[0].rstrip('.')}; so {error.message}", way_out=way_out) from error
-    decided = rank(view, parts.strategies, holdings, RankRules(parts.combinations, parts.ranking, sectors))
+    notes += age_notes(old, held)
+    rule = universe_rule(parts.settings, parts.home)
+    outside = outside_at(parts.store, rule, as_of)
+    decided = rank(view, parts.strategies, holdings, RankRules(parts.combinations, parts.ranking, sectors, outside))
     notes += [f"{name} says nothing: there are no predictions (train a model: bft train)" for name in decided.unspoken]
     notes += [
-        f"the exits of {held.quantity} {held.symbol} held by {held.strategy} cannot be judged: {why}"
-        for held, why in unjudged(view, holdings)
+        f"the exits of {h.quantity} {h.symbol} held by {h.strategy} cannot be judged: {why}"
+        for h, why in unjudged(view, holdings)
     ]
+    notes += listing_notes(parts.store, rule, as_of, holdings)
     notes += _disk_notes(parts)
     done = Evening(
         session=as_of,
         features_sha256=content_sha256(view.features),
         model_id=model_id,
         settings_hash=parts.settings_hash,
-        ranked=decided.ranked,
+        ranked=only_watched(decided.ranked, old) if old else decided.ranked,
         refused=decided.refused,
-        excluded=features.excluded,
+        excluded=(*features.excluded, *decided.outside),
         predictions=0 if view.predictions is None else view.predictions.height,
     )
     signals_file = parts.home.signals / f"{as_of}.csv"
@@ -82,7 +95,8 @@ async def evening(parts: Parts, as_of: date, mails: Mails, *, pull: bool, model:
         }
         parts.journal.append(SOURCE_KIND, source, at_us=parts.clock.now_us())
         parts.journal.append(EVENING_KIND, done.payload(), at_us=parts.clock.now_us())
-    mails.queue(ranked_list_mail(as_of, done.ranked, excluded=done.excluded, notes=notes, key=done.evening_id()[:16]))
+    key = done.evening_id()[:16]
+    mails.queue(ranked_list_mail(as_of, done.ranked, excluded=done.excluded, notes=notes, key=key, old=old))
     return EveningDone(done, signals_file, tuple(reused), tuple(notes))
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 from bar_fly_trading.clock import Clock, GatewayClock
 from bar_fly_trading.daily_pipeline.books import build_books, closes_of, split_factors, splits_of
 from bar_fly_trading.daily_pipeline.driver import Driver
 from bar_fly_trading.daily_pipeline.parts import Connected, Parts
-from bar_fly_trading.daily_pipeline.records import Evening, newest_evening
+from bar_fly_trading.daily_pipeline.records import EVENING_KIND, Evening, newest_evening
+from bar_fly_trading.daily_pipeline.sending import check_past, take_lease
 from bar_fly_trading.daily_pipeline.telling import Mails, alarm_mail, signal_mail_of
 from bar_fly_trading.data.views import load_instruments
 from bar_fly_trading.day import Action, Finish, Morning, Outcome, Tell, resume, start
@@ -46,7 +48,7 @@ async def morning(parts: Parts, as_of: date, mails: Mails) -> MorningDone:
     found = newest_evening(parts.journal, before)
     if found is None:
         raise FixData(
-            f"there is no complete evening of {before}, the session before {as_of}; nothing was planned.",
+            f"there is no complete evening of {before}, the session before {as_of}{_newest_words(parts)}; nothing was planned.",
             way_out=f"Run bft evening --as-of {before}, then this again.",
         )
     instruments = load_instruments(parts.store)
@@ -62,6 +64,12 @@ async def morning(parts: Parts, as_of: date, mails: Mails) -> MorningDone:
             await connected.venue.disconnect()
 
 
+def _newest_words(parts: Parts) -> str:
+    """Say which evening is the newest there is, so that one on old prices is not taken for the missing one."""
+    sessions = [str(r.payload["session"]) for r in parts.journal.records(kinds=(EVENING_KIND,))]
+    return f" (the newest evening is of {max(sessions)})" if sessions else ""
+
+
 async def _decide(
     parts: Parts, as_of: date, found: Evening, mails: Mails, connected: Connected | None, reason: str
 ) -> MorningDone:
@@ -70,8 +78,15 @@ async def _decide(
         clock = GatewayClock.read(await connected.venue.time_us(), parts.clock.monotonic_us)
         _check_time(parts, as_of, clock.now_us())
         _bind(parts, connected.account)
+        take_lease(parts, connected.account)
+        try:
+            await check_past(parts, as_of, connected)
+        except CheckGateway as error:
+            connected, reason = None, f"the broker's orders could not be read: {error.message}"
     given = _morning(parts, as_of, found)
     plan = _frozen_plan(parts, as_of, None if connected is None else connected.account)
+    if connected is None and plan is not None:
+        take_lease(parts, str(plan["plan"]["account"]))
     intents = _statuses(parts, as_of)
     state = start(given) if plan is None else resume(given, plan, intents)
     shadow = given.books[Mode.SHADOW]
@@ -83,6 +98,7 @@ async def _decide(
         clock=clock,
         tell=lambda tell: _queue(parts, found, mails, tell, shadow),
         say=lambda action: _say(parts, action),
+        lease_s=parts.settings.gateway.lease_s,
     )
     _, finish = await driver.run(state)
     notice = getattr(connected.venue, "market_data_notice", lambda: None)() if connected is not None else None
@@ -118,7 +134,7 @@ def _bind(parts: Parts, account: str) -> None:
         )
 
 
-def _frozen_plan(parts: Parts, as_of: date, account: str | None) -> Mapping[str, object] | None:
+def _frozen_plan(parts: Parts, as_of: date, account: str | None) -> Mapping[str, Any] | None:
     records = parts.journal.records(kinds=("plan",), session=as_of)
     if not records:
         return None
@@ -168,7 +184,7 @@ def _morning(parts: Parts, as_of: date, found: Evening) -> Morning:
 def _queue(parts: Parts, found: Evening, mails: Mails, tell: Tell, shadow: Book) -> None:
     if tell.kind == "signal":
         mails.queue(signal_mail_of(tell, shadow, found.refused))
-    elif tell.kind == "alarm":
+    elif tell.kind == "alarm" and "intent" not in tell.payload:  # an order's states are mailed from the journal
         mails.queue(alarm_mail(parts, mails.session, tell))
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from bar_fly_trading.clock import Clock
 from bar_fly_trading.daily_pipeline.parts import Say
-from bar_fly_trading.data.alpha_vantage import AlphaVantage
+from bar_fly_trading.daily_pipeline.universe import asked_as, stored_names
+from bar_fly_trading.data.alpha_vantage import AlphaVantage, Patience
 from bar_fly_trading.data.call_plan import CallPlan, Wants
 from bar_fly_trading.data.limiter import SHARE_OF_LIMIT
 from bar_fly_trading.data.pull import PullReport
@@ -17,7 +18,7 @@ from bar_fly_trading.data.store import Store
 from bar_fly_trading.data.views import load_instruments
 from bar_fly_trading.errors import FixInput, FixSettings
 from bar_fly_trading.facts.instruments import canonical_symbol
-from bar_fly_trading.facts.sessions import Calendar, new_york_us
+from bar_fly_trading.facts.sessions import Calendar, new_york_date, new_york_us
 from bar_fly_trading.settings.model import Data
 
 FAULTS_SHOWN_MAX = 20
@@ -39,7 +40,7 @@ async def pull_bars(
     A session that the vendor does not serve yet is asked for until `pull_deadline`. FixSettings where no symbol is named
     anywhere; CheckVendor where nothing came at all.
     """
-    wanted = _wanted_symbols(store, symbols, as_of)
+    wanted = _wanted_symbols(store, symbols, as_of, clock.now_us())
     plan = planned(settings, wanted, store, calendar, as_of, clock.now_us())
     minutes = plan.minutes(settings.requests_per_minute * SHARE_OF_LIMIT)
     say.line(f"{plan.total} calls to make, about {minutes:.1f} minutes")
@@ -49,11 +50,14 @@ async def pull_bars(
         settings.alpha_vantage_key.get_secret_value(),
         base_url=settings.alpha_vantage_url,
         requests_per_minute=settings.requests_per_minute,
+        patience=patience_of(settings),
         unknown_bodies=unknown_bodies,
     ) as vendor:
         report = await pull_night(
             store, vendor, calendar, plan, wanted, now_us=clock.now_us, waiting=waiting, progress=say.progress
         )
+    for words in report.news:
+        say.line(words)
     say.line(
         f"pulled {len(report.symbols)} symbols with {report.requests} requests: {report.rows_added} bars new or corrected,"
         f" store version {report.version}"
@@ -61,18 +65,28 @@ async def pull_bars(
     return _faults(report)
 
 
+def patience_of(settings: Data) -> Patience:
+    """Return how long the settings let a request, and a whole pull, take."""
+    return Patience(
+        connect_timeout_s=settings.request_connect_s,
+        read_timeout_s=settings.request_read_s,
+        total_timeout_s=settings.request_total_s,
+        attempts_max=settings.request_attempts_max,
+        backoff_s=settings.request_backoff_s,
+        stage_s=settings.pull_time_s_max,
+    )
+
+
 def planned(
     settings: Data, symbols: tuple[str, ...], store: Store, calendar: Calendar, as_of: date, now_us: int
 ) -> CallPlan:
     """Return the calls that a pull of `symbols` (none: all that the store knows) would make; FixInput for no symbol."""
     also = settings.also
-    names = _wanted_symbols(store, symbols, as_of)
-    try:
-        canonical = tuple(canonical_symbol(text) for text in names)
-    except ValueError as error:
-        raise FixInput(f"{error}.", way_out="Correct the list of symbols.") from None
+    canonical = _wanted_symbols(store, symbols, as_of, now_us)
     wants = Wants(
         options=frozenset(canonical) if "options" in also else frozenset(),
+        options_sessions=settings.options_back_sessions,
+        listings_days=settings.listings_days,
         earnings="earnings" in also,
         overview="overview" in also,
         macro=tuple(SERIES) if "macro" in also else (),
@@ -80,12 +94,19 @@ def planned(
     return night_plan(store, calendar, canonical, as_of, wants, now_us=now_us)
 
 
-def _wanted_symbols(store: Store, symbols: tuple[str, ...], as_of: date) -> tuple[str, ...]:
-    wanted = symbols or stored_symbols(store, as_of)
+def _wanted_symbols(store: Store, symbols: tuple[str, ...], as_of: date, now_us: int) -> tuple[str, ...]:
+    """Return canonical symbols as the vendor knows them today; FixInput for text that is no symbol."""
+    wanted = symbols or stored_names(store, as_of)
+    if wanted:
+        try:
+            canonical = tuple(dict.fromkeys(canonical_symbol(text) for text in wanted))
+        except ValueError as error:
+            raise FixInput(f"{error}.", way_out="Correct the list of symbols.") from None
+        wanted = asked_as(load_instruments(store), canonical, new_york_date(now_us))
     if not wanted:
         raise FixSettings(
             "No symbol to pull: none is set and the store holds none.",
-            way_out="Set data.symbols or data.symbols_file, or name symbols: bft pull AAPL MSFT.",
+            way_out="Set data.universe or data.symbols_file, or name symbols: bft pull AAPL MSFT.",
         )
     return wanted
 
@@ -98,12 +119,6 @@ def plan_lines(plan: CallPlan, requests_per_minute: int) -> tuple[str, ...]:
     minutes = plan.minutes(requests_per_minute * SHARE_OF_LIMIT)
     last = f"{plan.total:>7} calls{each}; {minutes:.1f} minutes at {requests_per_minute} requests a minute"
     return (*lines, last)
-
-
-def stored_symbols(store: Store, on: date) -> tuple[str, ...]:
-    """Return the symbols of every instrument the store knows, sorted."""
-    instruments = load_instruments(store)
-    return tuple(sorted(s for i in instruments.ids() if (s := instruments.symbol_of(i, on)) is not None))
 
 
 def _faults(report: PullReport) -> tuple[str, ...]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from typing import Any, TypeVar
 
+from bar_fly_trading.daily_pipeline.order_mails import queue_order_mails
 from bar_fly_trading.daily_pipeline.parts import Parts
+from bar_fly_trading.daily_pipeline.rules import note_rules
 from bar_fly_trading.day import Tell
 from bar_fly_trading.errors import BftError, DoneLess, DoneNotTold
 from bar_fly_trading.facts.account import AccountSnapshot, Position
@@ -136,10 +139,15 @@ async def told(
     url = parts.settings.schedule.ping_url.get_secret_value()
     _say_ping(parts, ping(url, "start"))
     try:
+        note_rules(parts)
         result = await work(mails)
+        queue_order_mails(parts.journal, mails.queue)
         if mails.problem is not None:
             _queue_failure(mails, stage, kept, next_command, mails.problem)
     except BftError as error:
+        # What the journal cannot tell now, the next run does: it is written down with the order.
+        with suppress(BftError):
+            queue_order_mails(parts.journal, mails.queue)
         _queue_failure(mails, stage, kept, next_command, error)
         _send(mails)
         _say_ping(parts, ping(url, "fail"))

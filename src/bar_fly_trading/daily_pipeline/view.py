@@ -11,13 +11,15 @@ from pathlib import Path
 import polars as pl
 
 from bar_fly_trading.daily_pipeline.parts import Parts
+from bar_fly_trading.daily_pipeline.universe import expected_at
 from bar_fly_trading.data.table_files import SUMS_SUFFIX, publish_sums, publish_table, sums_agree
 from bar_fly_trading.data.validate import JudgeRules, Verdict, everything_found, judge
-from bar_fly_trading.data.views import load_bars, load_instruments, load_sectors
+from bar_fly_trading.data.views import load_bars, load_facts, load_instruments, load_sectors
 from bar_fly_trading.errors import FixData, TrainModel
 from bar_fly_trading.facts.instruments import Instruments
 from bar_fly_trading.facts.sessions import evening_us
 from bar_fly_trading.features.table import build, schema_hash
+from bar_fly_trading.settings import universe_rule
 from bar_fly_trading.strategies.signal import Holding, MarketView
 from bar_fly_trading.trading.plan import canonical_bytes
 
@@ -61,6 +63,7 @@ def features_at(parts: Parts, as_of: date) -> Features:
     version = parts.store.current()
     if version is None:
         raise FixData("The store is empty.", way_out="Run bft pull, or bft import bars FILE, first.")
+    wanted = expected_at(parts.store, universe_rule(parts.settings, parts.home), as_of)
     identity = {
         "store_version": version,
         "as_of": as_of,
@@ -69,6 +72,7 @@ def features_at(parts: Parts, as_of: date) -> Features:
         "suspect_sessions": parts.settings.data.suspect_sessions,
         "coverage_min": parts.settings.data.coverage_min,
         "closures": parts.settings.schedule.extra_closures,
+        "universe": None if wanted is None else sorted(wanted),
     }
     key = hashlib.sha256(canonical_bytes(identity)).hexdigest()
     path = parts.home.features / f"{as_of}_{key[:16]}.parquet"
@@ -80,7 +84,7 @@ def features_at(parts: Parts, as_of: date) -> Features:
         return Features(path, key, version, excluded, True, rows)
     known_by_us = evening_us(as_of)
     bars = load_bars(parts.store, known_by_us)
-    verdict = judge(bars, as_of, parts.calendar, _judge_rules(parts))
+    verdict = judge(bars, as_of, parts.calendar, _judge_rules(parts), wanted=wanted)
     del bars
     good, excluded = verdict.bars, verdict.excluded
     if good.is_empty():
@@ -90,7 +94,8 @@ def features_at(parts: Parts, as_of: date) -> Features:
     if verdict.stop is not None:
         raise FixData(f"{verdict.stop}.", way_out="Look at bft validate, pull again, or lower data.coverage_min.")
     del verdict
-    table = build(good, parts.store.read("spells", known_by_us=known_by_us).select("instrument_id", "symbol", "start"))
+    spells = parts.store.read("spells", known_by_us=known_by_us).select("instrument_id", "symbol", "start")
+    table = build(good, spells, load_facts(parts.store, known_by_us))
     del good
     publish_table(excluded_path, _excluded_frame(excluded).write_parquet)
     publish_table(path, lambda temp: table.write_parquet(temp, compression="lz4"))
@@ -110,7 +115,9 @@ def verdict_at(parts: Parts, as_of: date) -> tuple[Verdict, pl.DataFrame]:
     FixData where the store holds no bars of that time.
     """
     bars = load_bars(parts.store, evening_us(as_of)).filter(pl.col("session") <= as_of)
-    return judge(bars, as_of, parts.calendar, _judge_rules(parts)), everything_found(bars, parts.calendar)
+    wanted = expected_at(parts.store, universe_rule(parts.settings, parts.home), as_of)
+    verdict = judge(bars, as_of, parts.calendar, _judge_rules(parts), wanted=wanted)
+    return verdict, everything_found(bars, parts.calendar)
 
 
 def say_written(parts: Parts, features: Features) -> None:

@@ -9,6 +9,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -53,7 +54,7 @@ for _name in _LOGGERS:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a request may take, in seconds, and how often it is tried."""
+    """How long a request may take, in seconds, and how often it is tried; `stage_s`: how long all of a client's together may."""
 
     connect_timeout_s: float = 5.0
     read_timeout_s: float = 20.0
@@ -61,9 +62,13 @@ class Patience:
     attempts_max: int = 5
     backoff_s: float = 1.0
     backoff_s_max: float = 30.0
+    stage_s: float = 5400.0
 
     def __post_init__(self) -> None:
-        if min(self.connect_timeout_s, self.read_timeout_s, self.total_timeout_s) <= 0 or self.attempts_max < 1:
+        if (
+            min(self.connect_timeout_s, self.read_timeout_s, self.total_timeout_s, self.stage_s) <= 0
+            or self.attempts_max < 1
+        ):
             raise ValueError(f"patience must be positive: {self}")
 
 
@@ -111,7 +116,8 @@ class AlphaVantage:
         self._host = self._url.host
         self._patience = patience or Patience()
         self._unknown_bodies = unknown_bodies
-        self._sleep, self._uniform = sleep, uniform
+        self._sleep, self._uniform, self._monotonic = sleep, uniform, monotonic
+        self._ends_at_s = monotonic() + self._patience.stage_s
         self._limiter = Limiter(requests_per_minute, monotonic=monotonic, sleep=sleep)
         self.requests = 0
         timeout = httpx.Timeout(self._patience.read_timeout_s, connect=self._patience.connect_timeout_s)
@@ -134,6 +140,10 @@ class AlphaVantage:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._client.aclose()
+
+    def not_asking(self, seconds: float) -> None:
+        """Take so many seconds out of the time that all asking may take: a wait for the vendor's data is none of it."""
+        self._ends_at_s += seconds
 
     async def daily_adjusted(self, symbol: str, *, full: bool) -> parse.DailyBody:
         """Return daily bars with the adjusted close (see `parse.daily_adjusted`): all of them, or the newest 100."""
@@ -221,7 +231,10 @@ class AlphaVantage:
     ) -> tuple[_R, bytes] | _Refusal:
         attempt = 0
         while True:
-            await self._limiter.turn()
+            if self._left_s() > 0:
+                await self._limiter.turn()
+            if self._left_s() <= 0:
+                return _Refusal(Answer.OUT_OF_TIME, "")
             self.requests += 1
             outcome = await self._attempt(function, read, parameters)
             attempt += 1
@@ -230,28 +243,33 @@ class AlphaVantage:
             if outcome.answer in PASSING:
                 self._limiter.burst(_BURST_PAUSE_S)
             backoff_s = min(self._patience.backoff_s_max, self._patience.backoff_s * 2 ** (attempt - 1))
-            await self._sleep(outcome.retry_after_s + self._uniform(0.0, backoff_s))
+            await self._sleep(max(0.0, min(self._left_s(), outcome.retry_after_s + self._uniform(0.0, backoff_s))))
+
+    def _left_s(self) -> float:
+        """Return the seconds that this client may go on asking, by the monotonic clock."""
+        return self._ends_at_s - self._monotonic()
 
     async def _attempt(
         self, function: str, read: Callable[[bytes], _R | _Refusal], parameters: dict[str, str]
     ) -> tuple[_R, bytes] | _Refusal:
+        allowed_s = min(self._patience.total_timeout_s, self._left_s())
         try:
-            async with asyncio.timeout(self._patience.total_timeout_s):
-                status, retry_after, content = await self._fetch({"function": function, **parameters})
+            async with asyncio.timeout(allowed_s):
+                status, retry_after_s, content = await self._fetch({"function": function, **parameters})
         except TimeoutError:
-            detail = f"no whole answer within {self._patience.total_timeout_s:g} s"
+            detail = f"no whole answer within {allowed_s:.3g} s"
             return _Refusal(Answer.TRANSPORT, detail, retried=True)
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
             return _Refusal(Answer.TRANSPORT, f"{type(error).__name__} {error}".strip(), retried=True)
         if status != httpx.codes.OK:
             passing = status == httpx.codes.TOO_MANY_REQUESTS or status >= 500
-            return _Refusal(Answer.HTTP, f"HTTP status {status}", retried=passing, retry_after_s=_seconds(retry_after))
+            return _Refusal(Answer.HTTP, f"HTTP status {status}", retried=passing, retry_after_s=retry_after_s)
         if len(content) > _BODY_BYTES_MAX:
             return _Refusal(Answer.BAD_BODY, f"a body of more than {_BODY_BYTES_MAX} bytes")
         found = read(content)
         return found if isinstance(found, _Refusal) else (found, content)
 
-    async def _fetch(self, parameters: dict[str, str]) -> tuple[int, str, bytes]:
+    async def _fetch(self, parameters: dict[str, str]) -> tuple[int, float, bytes]:
         chunks: list[bytes] = []
         size = 0
         async with self._client.stream("GET", self._url, params={**parameters, "apikey": self._key}) as response:
@@ -260,7 +278,7 @@ class AlphaVantage:
                 size += len(chunk)
                 if size > _BODY_BYTES_MAX:
                     break
-            return response.status_code, response.headers.get("Retry-After", ""), b"".join(chunks)
+            return response.status_code, _retry_after_s(response.headers), b"".join(chunks)
 
     def _refused(self, function: str, symbol: str, refusal: _Refusal) -> VendorRefused:
         where = f"Alpha Vantage at {self._host}, {function} {symbol[:40]}"
@@ -306,8 +324,18 @@ def _csv(content: bytes, columns: Sequence[str]) -> CsvRows | _Refusal:
         return _Refusal(Answer.BAD_BODY, str(error), retried=True, body=content)
 
 
-def _seconds(text: str) -> float:
-    return min(float(text), _RETRY_AFTER_S_MAX) if text.isascii() and text.isdecimal() else 0.0
+def _retry_after_s(headers: httpx.Headers) -> float:
+    """Return the seconds that Retry-After asks for, told as seconds or as a time (against the answer's own Date), at most 60."""
+    text = headers.get("Retry-After", "")
+    seconds = 0.0
+    if text.isascii() and text.isdecimal():
+        seconds = float(text)
+    elif text:
+        try:
+            seconds = (parsedate_to_datetime(text) - parsedate_to_datetime(headers.get("Date", ""))).total_seconds()
+        except (TypeError, ValueError):
+            seconds = 0.0
+    return min(max(0.0, seconds), _RETRY_AFTER_S_MAX)
 
 
 def _query_url(base_url: str) -> httpx.URL:

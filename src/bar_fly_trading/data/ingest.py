@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 import polars as pl
@@ -51,11 +51,15 @@ def compare(table: Table, stored: pl.DataFrame, incoming: pl.DataFrame) -> Chang
 
 @dataclass(frozen=True, slots=True)
 class Identities:
-    """The instrument of each symbol, the spells to add, and the symbols that named an instrument only until a date."""
+    """The instrument of each symbol, the spells to add, and the symbols that named an instrument only until a date.
+
+    `since`: of a symbol that passed to another company, the day from which its bars are that company's.
+    """
 
     ids: Mapping[str, str]
     spells: tuple[SymbolSpell, ...]
     ended: Mapping[str, date]
+    since: Mapping[str, date] = field(default_factory=dict)
 
     def new_ids(self) -> tuple[str, ...]:
         """Return the instruments first seen here, sorted."""
@@ -71,7 +75,8 @@ def identify(spans: Mapping[str, tuple[date, date]], instruments: Instruments) -
     """Name the instrument behind each canonical symbol whose bars lie in a span of dates (first, last).
 
     A symbol never seen is a new instrument; bars before a known symbol's first spell belong to its instrument, whose
-    spell is continued backwards; bars after its last spell has ended name nobody and are listed in `ended`.
+    spell is continued backwards; bars after its last spell has ended name nobody and are listed in `ended`, as are bars from
+    before the day on which a symbol passed to another company.
     """
     by_symbol: dict[str, list[SymbolSpell]] = {}
     first_start: dict[str, date] = {}
@@ -81,23 +86,27 @@ def identify(spans: Mapping[str, tuple[date, date]], instruments: Instruments) -
     ids: dict[str, str] = {}
     spells: list[SymbolSpell] = []
     ended: dict[str, date] = {}
+    since: dict[str, date] = {}
     for symbol, (first, last) in sorted(spans.items()):
         known = by_symbol.get(symbol)
         if not known:
-            ids[symbol] = _free_id(symbol, first_start)
+            ids[symbol] = free_id(symbol, first_start)
             spells.append(SymbolSpell(ids[symbol], symbol, first))
             continue
         ids[symbol] = known[-1].instrument_id
         if len({spell.instrument_id for spell in known}) > 1:
-            ended[symbol] = known[-1].start
+            since[symbol] = known[-1].start
+        if symbol in since and first < since[symbol]:
+            ended[symbol] = since[symbol]
         elif known[-1].end is not None and last > known[-1].end:
             ended[symbol] = known[-1].end
         if first < known[0].start and known[0].start == first_start[known[0].instrument_id]:
             spells.append(SymbolSpell(ids[symbol], symbol, first, known[0].start - timedelta(days=1)))
-    return Identities(ids, tuple(spells), ended)
+    return Identities(ids, tuple(spells), ended, since)
 
 
-def _free_id(symbol: str, taken: Mapping[str, date]) -> str:
+def free_id(symbol: str, taken: Container[str]) -> str:
+    """Return the first instrument id of a symbol that is not taken: another company's is numbered up."""
     reuse_no = 1
     while new_instrument_id(symbol, reuse_no) in taken:
         reuse_no += 1

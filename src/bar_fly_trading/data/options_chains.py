@@ -11,7 +11,7 @@ import polars as pl
 from bar_fly_trading.data.alpha_vantage import AlphaVantage
 from bar_fly_trading.data.parse import Body, BodyFault, columns_of, day, number, rows_of_success, whole
 from bar_fly_trading.facts.instruments import vendor_symbol
-from bar_fly_trading.facts.tables import OPTION_CHAINS
+from bar_fly_trading.facts.tables import KNOWN_AT, OPTION_CHAINS
 
 _GREEKS = ("implied_volatility", "delta", "gamma", "theta", "vega", "rho")
 _QUOTES = {"last": number, "mark": number, "bid": number, "bid_size": whole, "ask": number, "ask_size": whole}
@@ -33,6 +33,21 @@ async def realtime_chain(vendor: AlphaVantage, symbol: str) -> pl.DataFrame:
     name = vendor_symbol(symbol)
     return await vendor.ask(
         "REALTIME_OPTIONS", lambda body: _chain(body, name, None), "data", symbol=name, require_greeks="true"
+    )
+
+
+def session_volumes(chain: pl.DataFrame) -> pl.DataFrame:
+    """Return the contracts traded by session, known when the chain was: the columns of `options_summary` without instrument.
+
+    `chain`: a whole chain with `known_at`. A volume that no contract of the chain says is null; a side without a contract is 0.
+    """
+    volume, right = pl.col("volume"), pl.col("right")
+    said = volume.is_not_null().any()
+    return chain.group_by("session", maintain_order=True).agg(
+        call_volume=pl.when(said).then(volume.filter(right == "call").sum()),
+        put_volume=pl.when(said).then(volume.filter(right == "put").sum()),
+        total_volume=pl.when(said).then(volume.sum()),
+        known_at=pl.col(KNOWN_AT).max(),
     )
 
 

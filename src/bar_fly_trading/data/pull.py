@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import partial
 
 import polars as pl
 
@@ -13,7 +14,7 @@ from bar_fly_trading.data.alpha_vantage import AlphaVantage
 from bar_fly_trading.data.call_plan import CallPlan
 from bar_fly_trading.data.ingest import Changes, Identities, compare, events, identify
 from bar_fly_trading.data.known import received
-from bar_fly_trading.data.options_chains import historical_chain
+from bar_fly_trading.data.options_chains import historical_chain, session_volumes
 from bar_fly_trading.data.pull_symbol import Fetched, How, Keys, fetch_symbol
 from bar_fly_trading.data.store import Store
 from bar_fly_trading.data.vendor_answers import NOTHING, Answer, VendorRefused
@@ -21,7 +22,16 @@ from bar_fly_trading.data.views import load_instruments
 from bar_fly_trading.errors import CheckVendor, FixData, FixInput
 from bar_fly_trading.facts.instruments import canonical_symbol
 from bar_fly_trading.facts.sessions import MINUTE_US, Calendar, evening_us
-from bar_fly_trading.facts.tables import BARS, EARNINGS, KNOWN_AT, OPTION_CHAINS, OVERVIEW, SPLITS, TABLES
+from bar_fly_trading.facts.tables import (
+    BARS,
+    EARNINGS,
+    KNOWN_AT,
+    OPTION_CHAINS,
+    OPTIONS_SUMMARY,
+    OVERVIEW,
+    SPLITS,
+    TABLES,
+)
 
 _CONCURRENT = 8
 # So many symbols in a row without an answer: the vendor or the network is down, and the rest would only wait.
@@ -73,7 +83,8 @@ class PullReport:
     """What a pull did: the store's `version` afterwards, every symbol in order of asking, and the requests made.
 
     `session`: the session up to which bars were wanted. `stopped`: why the vendor was asked no further, None if it
-    was. `derived`: the adjusted closes were computed here, because the key may not read the vendor's. `notes`: what the key may not read beside them, in words.
+    was. `derived`: the adjusted closes were computed here, because the key may not read the vendor's. `notes`: what the key
+    may not read beside them, in words. `news`: what became of names we know (delisted, perhaps renamed), in words.
     """
 
     version: str | None
@@ -83,6 +94,7 @@ class PullReport:
     stopped: str | None
     derived: bool
     notes: tuple[str, ...] = ()
+    news: tuple[str, ...] = ()
 
     @property
     def failed(self) -> tuple[SymbolPull, ...]:
@@ -133,7 +145,9 @@ class _Run:
             await self._beside(symbol)
             self.silent = 0
         except VendorRefused as error:
-            self.faults[symbol] = str(error)
+            # A name that the vendor served before: it may have another ticker now.
+            gone = error.answer is Answer.UNKNOWN_SYMBOL and not self.bars[symbol].is_empty()
+            self.faults[symbol] = f"{error}" + (f" If renamed: bft rename {symbol} NEW --from DATE." if gone else "")
             self.silent = self.silent + 1 if error.answer in (Answer.TRANSPORT, Answer.HTTP) else 0
             if error.final or self.silent >= _SILENT_IN_A_ROW_MAX:
                 self.stopped = error
@@ -146,8 +160,8 @@ class _Run:
             rows = await self.vendor.splits(symbol)
             rows = rows.filter(pl.col("effective_date") > self.target)
             self._keep(SPLITS.name, symbol, rows.with_columns(pl.lit(self.now_us()).alias(KNOWN_AT)))
-        if options:
-            await self._optional(OPTION_CHAINS.name, symbol, self._chain)
+        for session in self._chain_sessions(symbol) if options else ():
+            await self._optional(OPTION_CHAINS.name, symbol, partial(self._chain, session))
         if earnings:
             await self._optional(EARNINGS.name, symbol, self._earnings)
         if overview:
@@ -174,10 +188,15 @@ class _Run:
     async def _overview(self, symbol: str) -> pl.DataFrame:
         return pl.DataFrame({"snapshot": [await self.vendor.overview(symbol)], KNOWN_AT: [self.now_us()]})
 
-    async def _chain(self, symbol: str) -> pl.DataFrame:
-        rows = await historical_chain(self.vendor, symbol, self.target)
+    def _chain_sessions(self, symbol: str) -> tuple[date, ...]:
+        return (self.target,) if self.wanted.plan is None else self.wanted.plan.chain_sessions(symbol)
+
+    async def _chain(self, session: date, symbol: str) -> pl.DataFrame:
+        rows = await historical_chain(self.vendor, symbol, session)
         known = received(rows["session"], self.calendar, pl.lit(self.now_us(), pl.Int64))
-        return rows.with_columns(known.alias(KNOWN_AT))
+        rows = rows.with_columns(known.alias(KNOWN_AT))
+        self._keep(OPTIONS_SUMMARY.name, symbol, session_volumes(rows))
+        return rows
 
     def _keep(self, table_name: str, symbol: str, rows: pl.DataFrame) -> None:
         self.beside.setdefault(table_name, []).append(rows.with_columns(pl.lit(symbol).alias("symbol")))
@@ -211,7 +230,9 @@ async def pull(
     bars = {name: by_id.get(named.ids[name], stored.head(0)) for name in names}
     run = _Run(vendor, calendar, target, now_us, wanted or Wanted(), bars, keys or Keys())
     for name, day in named.ended.items():
-        run.faults[name] = f"{name} named another instrument until {day}: import its bars by hand."
+        run.faults[name] = (
+            f"{name} ended on {day} here. A new company under it: bft rename {name} --reused --from DATE."
+        )
     try:
         await _ask_all(run, [name for name in names if name not in named.ended], progress)
     finally:
@@ -265,6 +286,11 @@ async def _ask_all(run: _Run, names: list[str], progress: Callable[[str, int, in
 
 def _publish(run: _Run, store: Store, names: Sequence[str], named: Identities, stored: pl.DataFrame) -> PullReport:
     """Publish what was fetched as one version, and say for every symbol what became of it."""
+    # Of a symbol that passed to another company the vendor may still serve the earlier one's bars before it.
+    for name, since in named.since.items():
+        if name in run.fetched:
+            fetched, at_us = run.fetched[name]
+            run.fetched[name] = (replace(fetched, bars=fetched.bars.filter(pl.col("session") >= since)), at_us)
     rows = [
         fetched.bars.with_columns(symbol=pl.lit(name), received_at=pl.lit(at_us, pl.Int64))
         for name, (fetched, at_us) in run.fetched.items()
@@ -281,12 +307,12 @@ def _publish(run: _Run, store: Store, names: Sequence[str], named: Identities, s
     changed = _with_known(changes, incoming, run.calendar)
     additions = {"bars": changed, "spells": fresh.frame(run.calendar)}
     additions |= events(store, changed, run.calendar)
+    at_us = run.now_us()
     for table_name, frames in run.beside.items():
-        rows_beside = _beside_rows(run, store, table_name, pl.concat(frames).with_columns(_id_of(ids)))
+        rows_beside = _beside_rows(at_us, store, table_name, pl.concat(frames).with_columns(_id_of(ids)))
         additions[table_name] = (
             pl.concat([additions[table_name], rows_beside]) if table_name in additions else rows_beside
         )
-    at_us = run.now_us()
     anything = any(frame.height for frame in additions.values())
     version = (
         store.publish(additions, source="pull alpha vantage", recorded_at_us=at_us) if anything else store.current()
@@ -329,16 +355,17 @@ def _with_known(changes: Changes, incoming: pl.DataFrame, calendar: Calendar) ->
     return pl.concat([new, corrected.select(new.columns)]).drop("received_at")
 
 
-def _beside_rows(run: _Run, store: Store, table_name: str, rows: pl.DataFrame) -> pl.DataFrame:
+def _beside_rows(at_us: int, store: Store, table_name: str, rows: pl.DataFrame) -> pl.DataFrame:
     """Return what rows of another table add: new ones as dated, changed ones known at receipt."""
     table = TABLES[table_name]
-    since = run.target if table is OPTION_CHAINS else None
+    since = rows["session"].min() if table in (OPTION_CHAINS, OPTIONS_SUMMARY) else None
+    assert since is None or isinstance(since, date)
     changes = compare(table, store.read(table_name, since=since), rows)
     if table is OVERVIEW:
         return _snapshots(store, rows)
     known = rows.select(*table.key, KNOWN_AT)
     new = changes.new.join(known, on=list(table.key), how="left")
-    corrected = changes.corrected.with_columns(pl.lit(run.now_us(), pl.Int64).alias(KNOWN_AT))
+    corrected = changes.corrected.with_columns(pl.lit(at_us, pl.Int64).alias(KNOWN_AT))
     return pl.concat([new, corrected])
 
 

@@ -13,6 +13,7 @@ import polars as pl
 from bar_fly_trading.data.alpha_vantage import AlphaVantage
 from bar_fly_trading.data.call_plan import CallPlan, Holdings, Wants, plan_calls
 from bar_fly_trading.data.pull import PullReport, SymbolPull, Wanted, pull
+from bar_fly_trading.data.pull_listings import ListingsPull, pull_listings
 from bar_fly_trading.data.pull_symbol import How, Keys
 from bar_fly_trading.data.pull_wide import pull_wide
 from bar_fly_trading.data.store import Store
@@ -20,7 +21,8 @@ from bar_fly_trading.data.views import load_instruments
 from bar_fly_trading.errors import CheckVendor
 from bar_fly_trading.facts.instruments import canonical_symbol
 from bar_fly_trading.facts.sessions import Calendar, new_york_date
-from bar_fly_trading.facts.tables import KNOWN_AT, MACRO, OPTION_CHAINS
+from bar_fly_trading.facts.tables import KNOWN_AT, LISTINGS, MACRO, OPTION_CHAINS
+from bar_fly_trading.facts.universe import instrument_of
 
 # So many symbols are lost at most where a pull is killed; more of them would not be read faster.
 BATCH_SYMBOLS = 100
@@ -56,13 +58,14 @@ def night_plan(
 def holdings(store: Store, symbols: Sequence[str], session: date, wants: Wants) -> Holdings:
     """Return what the store holds of the symbols, as the plan asks for it; tables not wanted are not read."""
     instruments = load_instruments(store)
-    ids = {symbol: found for symbol in symbols if (found := instruments.id_of(symbol, session)) is not None}
+    ids = {symbol: found for symbol in symbols if (found := instrument_of(instruments, symbol, session)) is not None}
     earnings = store.read("earnings") if wants.earnings else None
     expected = store.read("earnings_calendar") if wants.earnings else None
     received = None if expected is None else expected[KNOWN_AT].max()
     newest_overview = _newest(store.read("overview"), KNOWN_AT) if wants.overview else {}
     macro = store.read(MACRO.name) if wants.macro else None
-    chains = store.read(OPTION_CHAINS.name, since=session) if wants.options else None
+    chains = store.read(OPTION_CHAINS.name, since=_chains_since(store, session)) if wants.options else None
+    listed = store.read(LISTINGS.name)[KNOWN_AT].max() if wants.listings_days else None
     return Holdings(
         bars=_by_symbol(ids, _newest(store.read("bars"), "session")),
         options={} if chains is None else _by_symbol(ids, _newest(chains, "session")),
@@ -70,8 +73,18 @@ def holdings(store: Store, symbols: Sequence[str], session: date, wants: Wants) 
         reported={} if earnings is None else _by_symbol(ids, _newest(earnings, "reported_date")),
         expected={} if expected is None else _by_symbol(ids, _days(expected)),
         calendar=new_york_date(received) if isinstance(received, int) else None,
+        listings=new_york_date(listed) if isinstance(listed, int) else None,
         macro={} if macro is None else dict(macro.group_by("series").agg(pl.col("date").max()).iter_rows()),
     )
+
+
+def _chains_since(store: Store, session: date) -> date:
+    """Return the newest night before a session that brought chains, or the session: of older nights no chain is read."""
+    if store.current() is None:
+        return session
+    segments = store.manifest().tables.get(OPTION_CHAINS.name, ())
+    nights = [s.last_session for s in segments if s.last_session is not None and s.last_session < session.isoformat()]
+    return date.fromisoformat(max(nights)) if nights else session
 
 
 def _newest(frame: pl.DataFrame, column: str) -> dict[str, Any]:
@@ -120,10 +133,15 @@ async def pull_night(
         if report.stopped is not None or _served_share(report) >= waits.served_share_min or not _may_come(report):
             break
         await sleep(waits.retry_s)
+        vendor.not_asking(waits.retry_s)
         again = await batches(_may_come(report), Wanted(plan=CallPlan(plan.session)))
         report = _merged((report, again))
     faults = () if report.stopped is not None else await pull_wide(store, vendor, plan, now_us=now_us)
-    return replace(report, version=store.current(), requests=vendor.requests, notes=(*report.notes, *faults))
+    listings = ListingsPull()
+    if plan.listings and report.stopped is None:
+        listings = await pull_listings(store, vendor, now_us=now_us)
+    notes = (*report.notes, *faults, *listings.faults)
+    return replace(report, version=store.current(), requests=vendor.requests, notes=notes, news=listings.news)
 
 
 async def _batches(

@@ -22,6 +22,10 @@ COMPACT_SESSIONS = 100
 ADJUSTED_TOLERANCE_USD = 2e-4
 ADJUSTED_TOLERANCE = 1e-6
 _REFUSED_SHARE_MAX = 0.01
+# A company's closes as traded are what they were; some corrections, or a misprint here and there, make no other company.
+SAME_COMPANY_SESSIONS = 60
+SAME_COMPANY_SHARE_MIN = 0.5
+SAME_CLOSE_TOLERANCE = 0.005
 
 
 class How(StrEnum):
@@ -103,7 +107,9 @@ async def _adjusted(
         compact = _fit(symbol, body, How.COMPACT, now_us, calendar)
         if newest in compact.bars["session"] and not _rebased(stored, compact.bars):
             return Fetched(How.COMPACT, _keep_rounding(stored, compact.bars), compact.open_rows, compact.refused)
-    return _fit(symbol, await vendor.daily_adjusted(symbol, full=True), How.FULL, now_us, calendar)
+    full = _fit(symbol, await vendor.daily_adjusted(symbol, full=True), How.FULL, now_us, calendar)
+    _check_same_company(symbol, stored, full.bars)
+    return full
 
 
 async def _derived(vendor: AlphaVantage, symbol: str, stored: pl.DataFrame, now_us: int, calendar: Calendar) -> Fetched:
@@ -123,6 +129,7 @@ async def _derived(vendor: AlphaVantage, symbol: str, stored: pl.DataFrame, now_
         )
     if not _rebased(stored, found.bars):
         return Fetched(How.DERIVED, _keep_rounding(stored, found.bars), found.open_rows, found.refused)
+    _check_same_company(symbol, stored, found.bars)
     # A free key cannot fetch the older bars again: an event scales all of them alike, so they are scaled here.
     old = stored.drop("instrument_id").filter(pl.col("session") < found.bars["session"].min())
     scale = _at(found.bars, newest) / _at(stored, newest)
@@ -151,6 +158,33 @@ def _overlap(stored: pl.DataFrame, bars: pl.DataFrame) -> pl.DataFrame:
             <= pl.max_horizontal(pl.lit(ADJUSTED_TOLERANCE_USD), pl.col("stored") * ADJUSTED_TOLERANCE)
         ).alias("close_enough")
     )
+
+
+def _check_same_company(symbol: str, stored: pl.DataFrame, bars: pl.DataFrame) -> None:
+    """Raise FixData where the vendor's history is not that of the stored bars: the symbol may have passed to another company.
+
+    Closes as traded never change with later events, so the newest sessions of the overlap must mostly agree in them.
+    """
+    if stored.is_empty():
+        return
+    way_out = (
+        f"If another company bears it now: bft rename {symbol} --reused --from DATE. If not: bft import bars FILE."
+    )
+    both = bars.select("session", "close").join(stored.select("session", pl.col("close").alias("stored")), on="session")
+    if both.is_empty():
+        first, last = _newest(bars.head(1)), _newest(stored)
+        raise FixData(
+            f"{symbol}: the vendor's history begins {first}, the store's ends {last}: nothing of it is taken.",
+            way_out=way_out,
+        )
+    newest = both.sort("session").tail(SAME_COMPANY_SESSIONS)
+    agree = ((newest["close"] / newest["stored"] - 1).abs() <= SAME_CLOSE_TOLERANCE).sum()
+    if agree < SAME_COMPANY_SHARE_MIN * newest.height:
+        raise FixData(
+            f"{symbol}: the vendor's closes agree with the stored ones in {agree} of {newest.height} sessions up to"
+            f" {_newest(newest)}: nothing of it is taken.",
+            way_out=way_out,
+        )
 
 
 def _rebased(stored: pl.DataFrame, bars: pl.DataFrame) -> bool:

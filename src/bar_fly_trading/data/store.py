@@ -9,7 +9,7 @@ the new one. Nothing that a manifest names is ever changed, so old versions stay
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from bar_fly_trading.data.manifest import (
     version_id,
     version_number,
 )
+from bar_fly_trading.data.segments import RESTORE, SMALL_SEGMENT_BYTES, filtered_frame, read_bytes, verified_frame
 from bar_fly_trading.errors import FixInput, StoreDamaged
 from bar_fly_trading.facts.tables import KNOWN_AT, RECORDED_AT, TABLES, Table
 from bar_fly_trading.files import RunLock, publish_bytes, remove_orphans, sha256_bytes, sha256_file
@@ -31,13 +32,6 @@ PRUNED_FILE = "PRUNED"
 _NONE_YET = "none"
 _SMALL_ROWS = 100_000
 _SMALL_SEGMENTS_MAX = 64
-_RESTORE = "Restore it from a backup, or import and pull into an empty home."
-# What this process has verified already: a segment never changes, so its size and time of change vouch for it.
-_verified: dict[tuple[str, int, int], str] = {}
-# A daily pull adds a small segment; a run that reads a table twenty times need not decode sixty of them each time.
-SMALL_SEGMENT_BYTES = 1_000_000
-DECODED_SEGMENTS_MAX = 256
-_decoded: dict[tuple[str, int, int], pl.DataFrame] = {}
 
 
 class Store:
@@ -55,14 +49,14 @@ class Store:
         except FileNotFoundError:
             # CURRENT is written before the first manifest, so manifests without it mean that it was lost.
             if any((self.root / "manifests").glob("*.json")):
-                raise StoreDamaged(f"{path} is missing.", way_out=_RESTORE) from None
+                raise StoreDamaged(f"{path} is missing.", way_out=RESTORE) from None
             return None
         except (OSError, UnicodeDecodeError) as error:
-            raise StoreDamaged(f"{path} cannot be read: {error}.", way_out=_RESTORE) from error
+            raise StoreDamaged(f"{path} cannot be read: {error}.", way_out=RESTORE) from error
         if text == _NONE_YET:
             return None
         if version_number(text) is None:
-            raise StoreDamaged(f"{path} names no version: {text[:40]!r}.", way_out=_RESTORE)
+            raise StoreDamaged(f"{path} names no version: {text[:40]!r}.", way_out=RESTORE)
         return text
 
     def versions(self) -> tuple[str, ...]:
@@ -78,7 +72,7 @@ class Store:
                 version = pruned[version]
                 continue
             if not self._manifest_path(version).exists():
-                raise StoreDamaged(f"{self._manifest_path(version)} is missing.", way_out=_RESTORE)
+                raise StoreDamaged(f"{self._manifest_path(version)} is missing.", way_out=RESTORE)
             found.append(version)
             version = self.manifest(version).previous
         return tuple(reversed(found))
@@ -91,7 +85,7 @@ class Store:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
-            raise StoreDamaged(f"{path} cannot be read: {error}.", way_out=_RESTORE) from error
+            raise StoreDamaged(f"{path} cannot be read: {error}.", way_out=RESTORE) from error
 
     def _manifest_path(self, version: str) -> Path:
         return self.root / "manifests" / f"{version}.json"
@@ -112,19 +106,27 @@ class Store:
             raise FixInput(
                 f"The store has no version {wanted[:40]!r}: it {gone}.", way_out="Run bft store versions to see them."
             )
-        content = _read(path)
+        content = read_bytes(path)
         if version_id(number, content) != wanted:
-            raise StoreDamaged(f"{path} does not match the checksum in its name.", way_out=_RESTORE)
+            raise StoreDamaged(f"{path} does not match the checksum in its name.", way_out=RESTORE)
         try:
             return manifest_from_bytes(content)
         except ValueError as error:
-            raise StoreDamaged(f"{path} cannot be read: {error}.", way_out=_RESTORE) from error
+            raise StoreDamaged(f"{path} cannot be read: {error}.", way_out=RESTORE) from error
 
-    def publish(self, additions: Mapping[str, pl.DataFrame], *, source: str, recorded_at_us: int) -> str:
+    def publish(
+        self,
+        additions: Mapping[str, pl.DataFrame],
+        *,
+        source: str,
+        recorded_at_us: int,
+        pieces: Iterable[tuple[str, pl.DataFrame]] = (),
+    ) -> str:
         """Add rows to tables, all of them or none, and make the result current; return the new version's id.
 
-        `additions`: table name -> its columns and `known_at`, without `recorded_at`. Frames without rows add nothing;
-        where none has rows the version stays as it is. Raises ValueError for columns, types or nulls that break
+        `additions`: table name -> its columns and `known_at`, without `recorded_at`. `pieces`: more of the same, taken one
+        at a time, each a segment of its own: a version may hold more than the memory does. Frames without rows add
+        nothing; where none has rows the version stays as it is. Raises ValueError for columns, types or nulls that break
         the table's schema, WaitForOtherRun where another process publishes, FreeDisk where the disk refuses (the old
         version is whole).
         """
@@ -132,7 +134,7 @@ class Store:
         frames = {name: frame for name, frame in frames.items() if frame.height}
         with RunLock(self.root / "publish.lock"):
             current = self.current()
-            if current is not None and not frames:
+            if current is not None and not frames and pieces == ():
                 return current
             base = None if current is None else self.manifest(current)
             number = self._clean(current)
@@ -143,6 +145,14 @@ class Store:
                 earlier = self._compacted(TABLES[name], tables.get(name, ()), number)
                 segment = self._write_segment(TABLES[name], frame, number, source)
                 tables[name] = (*earlier, segment)
+            for name, piece in pieces:
+                if piece.height:
+                    segment = self._write_segment(
+                        TABLES[name], _checked(TABLES[name], piece, recorded_at_us), number, source
+                    )
+                    tables[name] = (*tables.get(name, ()), segment)
+            if base is not None and current is not None and tables == dict(base.tables):
+                return current
             content = Manifest(number, current, source, recorded_at_us, tables).to_bytes()
             version = version_id(number, content)
             publish_bytes(self.root / "manifests" / f"{version}.json", content)
@@ -156,13 +166,36 @@ class Store:
         known_by_us: int | None = None,
         version: str | None = None,
         since: date | None = None,
+        until: date | None = None,
+        instruments: Collection[str] | None = None,
     ) -> pl.DataFrame:
         """Return a table as it was known: of each key the newest row with `known_at <= known_by_us`, sorted by key.
 
         Columns are the table's and `known_at`, `recorded_at` (UTC microseconds). Ties go to the newest `recorded_at`,
-        then the later segment. `known_by_us` None: everything. `since`: of a dated table the rows of that day and later
-        alone, without reading the segments that end before it. A table without rows, or an empty store, gives an empty
+        then the later segment. `known_by_us` None: everything. `since`, `until` (of a dated table) and `instruments`: the
+        rows of these days, both included, and instruments alone, without decoding what lies outside. A table without rows, or an empty store, gives an empty
         frame; a segment that is missing, cut or altered raises StoreDamaged naming the file.
+        """
+        table = TABLES[table_name]
+        if version is None and self.current() is None:
+            return pl.DataFrame(schema=table.schema())
+        segments = self.manifest(version).tables.get(table_name, ())
+        wanted = _wanted(table, since, until, instruments)
+        frames = [
+            self._read_segment(table, segment, known_by_us, wanted)
+            for segment in segments
+            if (known_by_us is None or segment.known_at_min <= known_by_us) and _reaches(segment, since, until)
+        ]
+        if not frames:
+            return pl.DataFrame(schema=table.schema())
+        if len(frames) == 1 and len(segments) == 1 and segments[0].distinct:
+            return frames[0]
+        return _newest(table, pl.concat(frames))
+
+    def history(self, table_name: str, *, known_by_us: int | None = None, version: str | None = None) -> pl.DataFrame:
+        """Return every row of a table known by `known_by_us` (None: all), revisions included, in the order of their recording.
+
+        Columns as `read`. Of rows recorded at once the later row counts as the later one. Raises as `read`.
         """
         table = TABLES[table_name]
         if version is None and self.current() is None:
@@ -171,15 +204,11 @@ class Store:
         frames = [
             self._read_segment(table, segment, known_by_us)
             for segment in segments
-            if (known_by_us is None or segment.known_at_min <= known_by_us) and _reaches(segment, since)
+            if known_by_us is None or segment.known_at_min <= known_by_us
         ]
-        if since is not None and table.session is not None:
-            frames = [frame.filter(pl.col(table.session) >= since) for frame in frames]
-        if not frames:
-            return pl.DataFrame(schema=table.schema())
-        if len(frames) == 1 and len(segments) == 1 and segments[0].distinct:
-            return frames[0]
-        return _newest(table, pl.concat(frames))
+        return (
+            pl.concat(frames).sort(RECORDED_AT, maintain_order=True) if frames else pl.DataFrame(schema=table.schema())
+        )
 
     def verified(self, table_name: str, version: str | None = None) -> tuple[tuple[Path, Segment], ...]:
         """Return a table's segments with their paths, oldest first, each file's bytes checked now.
@@ -192,9 +221,9 @@ class Store:
             try:
                 digest, size = sha256_file(path), path.stat().st_size
             except OSError as error:
-                raise StoreDamaged(f"{path} cannot be read: {error.strerror}.", way_out=_RESTORE) from error
+                raise StoreDamaged(f"{path} cannot be read: {error.strerror}.", way_out=RESTORE) from error
             if digest != segment.sha256 or size != segment.bytes:
-                raise StoreDamaged(f"{path} does not match its checksum ({size} bytes).", way_out=_RESTORE)
+                raise StoreDamaged(f"{path} does not match its checksum ({size} bytes).", way_out=RESTORE)
             found.append((path, segment))
         return tuple(found)
 
@@ -254,58 +283,46 @@ class Store:
             source=source,
         )
 
-    def _read_segment(self, table: Table, segment: Segment, known_by_us: int | None) -> pl.DataFrame:
+    def _read_segment(
+        self, table: Table, segment: Segment, known_by_us: int | None, wanted: pl.Expr | None = None
+    ) -> pl.DataFrame:
         path = self.root / segment.file
-        frame = _verified_frame(path, segment)
-        if frame.schema != pl.Schema(table.schema()) or frame.height != segment.rows:
-            raise StoreDamaged(f"{path} does not hold the rows or columns of table {table.name}.", way_out=_RESTORE)
+        if wanted is not None and segment.bytes > SMALL_SEGMENT_BYTES:
+            frame = filtered_frame(path, segment, table, wanted)
+        else:
+            frame = self._whole_segment(table, path, segment)
+            frame = frame if wanted is None else frame.filter(wanted)
         if known_by_us is not None and segment.known_at_max > known_by_us:
             frame = frame.filter(pl.col(KNOWN_AT) <= known_by_us)
         return frame
 
-
-def _reaches(segment: Segment, since: date | None) -> bool:
-    return since is None or segment.last_session is None or segment.last_session >= since.isoformat()
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise StoreDamaged(f"{path} is missing.", way_out=_RESTORE) from None
-    except OSError as error:
-        raise StoreDamaged(f"{path} cannot be read: {error.strerror}.", way_out=_RESTORE) from error
+    def _whole_segment(self, table: Table, path: Path, segment: Segment) -> pl.DataFrame:
+        frame = verified_frame(path, segment)
+        if frame.schema != pl.Schema(table.schema()) or frame.height != segment.rows:
+            raise StoreDamaged(f"{path} does not hold the rows or columns of table {table.name}.", way_out=RESTORE)
+        return frame
 
 
-def _verified_frame(path: Path, segment: Segment) -> pl.DataFrame:
-    try:
-        stat = path.stat()
-    except OSError:
-        stat = None
-    key = None if stat is None else (str(path), stat.st_size, stat.st_mtime_ns)
-    try:
-        if key is not None and _verified.get(key) == segment.sha256:
-            return _small_frame(path, key)
-        data = _read(path)
-        if len(data) != segment.bytes or sha256_bytes(data) != segment.sha256:
-            raise StoreDamaged(f"{path} does not match its checksum ({len(data)} bytes).", way_out=_RESTORE)
-        frame = pl.read_parquet(io.BytesIO(data))
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise StoreDamaged(f"{path} cannot be read: {error}.", way_out=_RESTORE) from error
-    if key is not None:
-        _verified[key] = segment.sha256
-    return frame
+def _reaches(segment: Segment, since: date | None, until: date | None) -> bool:
+    """Tell whether a segment may hold rows of the days; one without sessions may."""
+    if segment.first_session is None or segment.last_session is None:
+        return True
+    ends_before = since is not None and segment.last_session < since.isoformat()
+    return not ends_before and (until is None or segment.first_session <= until.isoformat())
 
 
-def _small_frame(path: Path, key: tuple[str, int, int]) -> pl.DataFrame:
-    """Read a verified segment; a small one is decoded once a process (segments never change, and the key would show it)."""
-    if key[1] > SMALL_SEGMENT_BYTES:
-        return pl.read_parquet(path)
-    if key not in _decoded:
-        while len(_decoded) >= DECODED_SEGMENTS_MAX:
-            del _decoded[next(iter(_decoded))]
-        _decoded[key] = pl.read_parquet(path)
-    return _decoded[key]
+def _wanted(
+    table: Table, since: date | None, until: date | None, instruments: Collection[str] | None
+) -> pl.Expr | None:
+    """Return which rows a reading wants, None: all. Both columns belong to what a row is of: no later row of the key differs."""
+    conditions = []
+    if table.session is not None and since is not None:
+        conditions.append(pl.col(table.session) >= since)
+    if table.session is not None and until is not None:
+        conditions.append(pl.col(table.session) <= until)
+    if instruments is not None:
+        conditions.append(pl.col("instrument_id").is_in(sorted(instruments)))
+    return pl.all_horizontal(conditions) if conditions else None
 
 
 def _checked(table: Table, frame: pl.DataFrame, recorded_at_us: int) -> pl.DataFrame:

@@ -31,10 +31,11 @@ class Answer(StrEnum):
     UNKNOWN = "unknown body"
     HTTP = "HTTP status"
     TRANSPORT = "transport"
+    OUT_OF_TIME = "out of time"
 
 
-# Nothing asked after one of these with the same key can succeed today.
-FINAL = frozenset({Answer.DAILY_LIMIT, Answer.BAD_KEY})
+# Nothing asked after one of these by the same run can succeed.
+FINAL = frozenset({Answer.DAILY_LIMIT, Answer.BAD_KEY, Answer.OUT_OF_TIME})
 # What waiting may heal: the burst, and the CSV notice, which does not say what it is a notice of.
 PASSING = frozenset({Answer.BURST, Answer.DISGUISED})
 # The vendor has nothing of the kind asked for, of a fund's earnings for example: an answer, though an empty one.
@@ -51,6 +52,7 @@ WORDS = {
     Answer.NO_FUNCTION: "the vendor knows no such function",
     Answer.EMPTY: "the answer is empty: the symbol is unknown, or there is no such data",
     Answer.DISGUISED: "a notice came in place of the rows, and waiting did not help",
+    Answer.OUT_OF_TIME: "the time that a pull may take (data.pull_time_s_max) is over",
 }
 _WAYS_OUT = {
     Answer.ARTIFICIAL: f"Buy the plan that includes it ({_KEY_PAGE}), or do without.",
@@ -65,6 +67,7 @@ _WAYS_OUT = {
     Answer.BAD_BODY: "Run again later; what was stored is whole.",
     Answer.UNKNOWN: "Read the kept body, and report it.",
     Answer.HTTP: "Run again later; what was stored is whole.",
+    Answer.OUT_OF_TIME: "Run again (what was pulled is kept), or give a pull more time.",
     Answer.TRANSPORT: "Check the network and the vendor's address, then run again.",
 }
 

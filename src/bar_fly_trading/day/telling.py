@@ -29,7 +29,7 @@ def plan_record(plan: Plan, account: AccountSnapshot) -> Record:
 def signal_tells(morning: Morning, plan: Plan, account: AccountSnapshot | None) -> tuple[Tell, ...]:
     """Return one message a decision: the order proposed or the reason against it, with the signal and the account."""
     by_signal = {_decided(r.signal): r for r in morning.ranked}
-    tells = []
+    tells, plan_id = [], plan.plan_id()
     decisions: tuple[OrderIntent | Rejection, ...] = (*plan.intents, *plan.rejections)
     for decision in decisions:
         kind = "intent" if isinstance(decision, OrderIntent) else "rejection"
@@ -37,7 +37,7 @@ def signal_tells(morning: Morning, plan: Plan, account: AccountSnapshot | None) 
         ranked = by_signal.get(key)
         payload = {
             "session": plan.session.isoformat(),
-            "plan_id": plan.plan_id(),
+            "plan_id": plan_id,
             "mode": decision.mode.value,
             "decision": kind,
             kind: plain(decision),

@@ -82,6 +82,19 @@ class Instruments:
         for instrument_id in self.ids():
             yield from self._by_id[instrument_id]
 
+    def spells_of(self, symbol: str) -> tuple[SymbolSpell, ...]:
+        """Return every spell of a symbol, whoever bore it, oldest first."""
+        return tuple(self._by_symbol.get(symbol, ()))
+
+    def spells_for(self, instrument_id: str) -> tuple[SymbolSpell, ...]:
+        """Return every spell of an instrument, oldest first."""
+        return tuple(self._by_id.get(instrument_id, ()))
+
+    def ended(self, instrument_id: str) -> date | None:
+        """Return the last day of an instrument whose newest spell is over (it was delisted), None where it is not."""
+        rows = self._by_id.get(instrument_id, [])
+        return rows[-1].end if rows else None
+
     def id_of(self, symbol: str, on: date) -> str | None:
         """Return the instrument that `symbol` names on the day, or None."""
         rows = self._by_symbol.get(symbol, [])

@@ -196,6 +196,16 @@ LISTINGS = Table(
     None,
 )
 
+# Index membership as spells of symbols (names that we never had prices of are among them), `end` the last day as a member
+# (null: still; before `start`: withdrawn); membership_id: INDEX:SYMBOL. A start counts as known at the close of the session before it, an end at the
+# close of the spell's last session, in a row of its own; a correction of history, when imported.
+MEMBERSHIP = Table(
+    "membership",
+    {"membership_id": _S, "index": _S, "symbol": _S, "start": _D, "end": _D},
+    ("membership_id", "start"),
+    "start",
+)
+
 TABLES: dict[str, Table] = {
     t.name: t
     for t in (
@@ -212,5 +222,6 @@ TABLES: dict[str, Table] = {
         OPTION_CHAINS,
         EARNINGS_CALENDAR,
         LISTINGS,
+        MEMBERSHIP,
     )
 }

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import polars as pl
 
 from bar_fly_trading.features.packing import Floats, Integers
-from bar_fly_trading.features.screener import SIGNALS
 from bar_fly_trading.features.table import LABELS
 
 _F, _I, _S, _D = pl.Float64(), pl.Int64(), pl.String(), pl.Date()
@@ -56,34 +53,21 @@ ALL_DATA_SCHEMA: dict[str, pl.DataType] = {
     **dict.fromkeys(("pcr_signal", "bull_bear_delta"), pl.Int8()),
 }
 
-# What this version exports empty: it is not derived from prices.
-NOT_COMPUTED = tuple(
-    name
-    for name in ALL_DATA_SCHEMA
-    if name not in {"date", "symbol", "sector", "52_week_high", "52_week_low", "bull_bear_delta", *SIGNALS, *LABELS}
-    and name not in {"open", "high", "low", "adjusted_close", "volume", "day_of_week_num", "day_of_week_name"}
-    and name not in {"month", "day_of_year", "year", "adjusted_open", "adjusted_high", "adjusted_low"}
-    and name not in {*INDICATORS, *_CHANGES}
-)
-
 REQUIRED = ("date", "symbol", "open", "high", "low", "adjusted_close", "volume")
 RECOVERING = ("adjusted_open", "adjusted_high", "adjusted_low")
 
 
-def to_all_data(features: pl.DataFrame, sectors: Mapping[str, str] | None = None) -> pl.DataFrame:
+def to_all_data(features: pl.DataFrame) -> pl.DataFrame:
     """Turn a feature table into the `all_data` layout, one row an instrument and session, in the table's order.
 
-    `features`: a FeatureTable; `sectors`: instrument id to sector, None: left empty. Price levels go
-    to the vendor's adjusted scale (chained * adjusted_close / chained_close); open, high and low stay as traded.
-    Columns of NOT_COMPUTED are there and null. Nulls stay null; nothing is known earlier than in the table.
+    `features`: a FeatureTable. Price levels go to the vendor's adjusted scale (chained * adjusted_close / chained_close); open,
+    high and low stay as traded, every other column as it is. Nulls stay null; nothing is known earlier than in the table.
     """
     scale = pl.col("adjusted_close") / pl.col("chained_close")
     known: dict[str, pl.Expr] = {name: pl.col(name) * scale for name in PRICE_LEVELS}
     known |= {"date": pl.col("session")}
     known |= {"52_week_high": pl.col("high_52_week") * scale, "52_week_low": pl.col("low_52_week") * scale}
     known |= {f"adjusted_{p}": pl.col(p) * pl.col("adjusted_close") / pl.col("close") for p in ("open", "high", "low")}
-    known |= dict.fromkeys(NOT_COMPUTED, pl.lit(None))
-    known["sector"] = pl.col("instrument_id").replace_strict(dict(sectors or {}), default=None, return_dtype=_S)
     return features.select(
         known.get(name, pl.col(name)).cast(kind).alias(name) for name, kind in ALL_DATA_SCHEMA.items()
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-SIGNALS = (
+# In this order in the feature table; the last two rest on more than prices.
+PRICE_SIGNALS = (
     "macd_signal",
     "macd_zero_signal",
     "adx_signal",
@@ -14,6 +15,8 @@ SIGNALS = (
     "sma_cross_signal",
     "cci_signal",
 )
+FACT_SIGNALS = ("pe_ratio_signal", "pcr_signal")
+SIGNALS = (*PRICE_SIGNALS, *FACT_SIGNALS)
 
 
 def _sign(bullish: pl.Expr, bearish: pl.Expr) -> pl.Expr:
@@ -22,7 +25,7 @@ def _sign(bullish: pl.Expr, bearish: pl.Expr) -> pl.Expr:
 
 
 def screener_signals() -> list[pl.Expr]:
-    """Return the signal columns as expressions over the feature table's own columns (all on the chained scale)."""
+    """Return the signal columns as expressions over the feature table's own columns (prices on the chained scale)."""
     c = pl.col
     close = c("chained_close")
     rules = (
@@ -34,11 +37,17 @@ def screener_signals() -> list[pl.Expr]:
         _sign(c("rsi_14") < 30.0, c("rsi_14") > 70.0),
         _sign(c("sma_20") > c("sma_50"), c("sma_20") < c("sma_50")),
         _sign(c("cci_14") <= -100.0, c("cci_14") >= 100.0),
+        _sign(c("pe_ratio").is_between(0.0, 15.0), c("pe_ratio") > 35.0),
+        _sign(c("pcr") <= 0.5, c("pcr") > 0.7),
     )
     return [rule.alias(name) for rule, name in zip(rules, SIGNALS, strict=True)]
 
 
 def bull_bear_delta() -> pl.Expr:
-    """Return the sum of the defined signals, null where none is."""
+    """Return the sum of the defined signals, null where no signal of the price is defined."""
     total = pl.sum_horizontal(*SIGNALS).cast(pl.Int8)
-    return pl.when(pl.any_horizontal(*(pl.col(s).is_not_null() for s in SIGNALS))).then(total).alias("bull_bear_delta")
+    return (
+        pl.when(pl.any_horizontal(*(pl.col(s).is_not_null() for s in PRICE_SIGNALS)))
+        .then(total)
+        .alias("bull_bear_delta")
+    )

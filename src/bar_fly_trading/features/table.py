@@ -9,13 +9,18 @@ import numpy as np
 import polars as pl
 
 from bar_fly_trading.errors import FixData
+from bar_fly_trading.features.dated_facts import DatedFacts
+from bar_fly_trading.features.evenings import evenings
+from bar_fly_trading.features.fundamentals import EARNINGS_COLUMNS, OVERVIEW_SCHEMA, earnings_columns, overview_columns
 from bar_fly_trading.features.labels import labels
-from bar_fly_trading.features.packing import Floats, Layout, layout, shifted
+from bar_fly_trading.features.macro import MACRO_COLUMNS, macro_columns
+from bar_fly_trading.features.options import OPTION_COLUMNS, VOLUMES, option_columns
+from bar_fly_trading.features.packing import Booleans, Floats, Layout, layout, shifted
 from bar_fly_trading.features.price import indicators
 from bar_fly_trading.features.screener import SIGNALS, bull_bear_delta, screener_signals
 
 # Counts up when a column keeps its name and type but changes its meaning, so that old checkpoints are refused.
-DEFINITIONS = 1
+DEFINITIONS = 2
 
 MEDIAN_SESSIONS = 20
 _RAW = ("open", "high", "low", "close", "adjusted_close")
@@ -33,6 +38,12 @@ _DISTANCES = {
     "52_week_high_pct": "high_52_week",
     "52_week_low_pct": "low_52_week",
 }
+FACT_SCHEMA: dict[str, pl.DataType] = {
+    **{name: pl.Int64() if name in VOLUMES else pl.Float64() for name in OPTION_COLUMNS},
+    **dict.fromkeys(MACRO_COLUMNS, pl.Float64()),
+    **{name: pl.Date() if name == "fiscal_date_ending" else pl.Float64() for name in EARNINGS_COLUMNS},
+    **OVERVIEW_SCHEMA,
+}
 LABELS = ("future_3_day_pct", "future_10_day_pct", "future_30_day_pct")
 
 FEATURE_SCHEMA: dict[str, pl.DataType] = {
@@ -45,6 +56,7 @@ FEATURE_SCHEMA: dict[str, pl.DataType] = {
         ("dividend_amount", "split_coefficient", *_CHAINED, *_INDICATORS, *_CHANGES, *_DISTANCES), pl.Float64()
     ),
     "dollar_volume_median_20d": pl.Float64(),
+    **FACT_SCHEMA,
     **dict.fromkeys((*SIGNALS, "bull_bear_delta"), pl.Int8()),
     "day_of_week_num": pl.Int8(),
     "day_of_week_name": pl.String(),
@@ -61,28 +73,63 @@ def schema_hash() -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def build(bars: pl.DataFrame, symbols: Mapping[str, str] | pl.DataFrame) -> pl.DataFrame:
-    """Compute the feature table from bars in any row order.
+def build(
+    bars: pl.DataFrame, symbols: Mapping[str, str] | pl.DataFrame, facts: DatedFacts | None = None
+) -> pl.DataFrame:
+    """Compute the feature table from bars in any row order, and from what else was known.
 
     `bars`: the columns of `facts.tables.BARS`, knowledge columns ignored. `symbols`: instrument id to symbol, or a frame of
     `instrument_id, symbol` or of dated spells (`start` too; a bar then carries the symbol of its day).
     Shape: one row a bar, sorted by instrument_id, session, columns FEATURE_SCHEMA. Units: prices in USD (raw) or on the
     chained scale (the instrument's first close as traded, then adjusted returns), `*_pct` changes fractions, distances and
     labels percent. Time: a row's features rest on that instrument's bars up to its session and are known when the newest of
-    those bars is; labels rest on later ones. A bar without five finite prices above zero keeps its row, has null
-    features, and is skipped by every series. Undefined is null, never NaN.
+    those bars is; labels rest on later ones. Of `facts` a row rests on what was known by the evening of its session (22:00 New
+    York), of each key on its newest revision known by then: see the modules options, macro, fundamentals. A bar without five finite prices above zero keeps its row, has null
+    price features, and is skipped by every series. Undefined is null, never NaN.
     Errors: FixData for two bars of one instrument and session, and for an instrument without a symbol.
     """
     frame = _sorted_bars(bars)
     counts = frame["instrument_id"].rle().struct.field("len").to_numpy().astype(np.int64)
     usable = frame.select(pl.all_horizontal(pl.col(c).is_finite() & (pl.col(c) > 0.0) for c in _RAW).fill_null(False))
-    places = layout(counts, usable.to_series().to_numpy())
+    sound = usable.to_series().to_numpy()
+    places = layout(counts, sound)
     columns = [_series(name, values) for name, values in _computed(frame, places)]
     columns.append(_dollar_volume_median(frame, places))
     frame = _with_symbols(frame, symbols).with_columns(columns)
     del columns
+    frame = frame.with_columns(_from_facts(frame, facts, places, sound))
+    frame = frame.with_columns(pl.lit(None, FACT_SCHEMA[n]).alias(n) for n in FACT_SCHEMA if n not in frame.columns)
     frame = frame.with_columns(screener_signals()).with_columns(bull_bear_delta(), *_calendar())
     return frame.select(FEATURE_SCHEMA.keys())
+
+
+def _from_facts(frame: pl.DataFrame, facts: DatedFacts | None, places: Layout, usable: Booleans) -> list[pl.Series]:
+    """Return those columns of FACT_SCHEMA of which anything is known."""
+    if facts is None or frame.is_empty():
+        return []
+    rows = evenings(frame)
+    columns: list[pl.Series] = []
+    if facts.options_summary.height:
+        columns += option_columns(facts.options_summary, rows, places)
+    if facts.macro.height:
+        columns += macro_columns(facts.macro, rows)
+    if facts.earnings.height:
+        columns += earnings_columns(facts.earnings, rows, frame["close"].to_numpy(), _shares(frame), usable)
+    if facts.overview.height or facts.sectors.height:
+        columns += overview_columns(facts.overview, facts.sectors, rows)
+    return columns
+
+
+def _shares(frame: pl.DataFrame) -> Floats:
+    """Return how many shares one share of the instrument's first session has become by each row, by its bars' splits."""
+    starts = (frame["instrument_id"] != frame["instrument_id"].shift(1)).fill_null(True).to_numpy()
+    split = frame["split_coefficient"].fill_null(1.0).to_numpy()
+    rows = np.flatnonzero(np.isfinite(split) & (split > 0.0) & (split != 1.0) & ~starts)
+    ends = np.append(np.flatnonzero(starts), frame.height)
+    shares = np.ones(frame.height)
+    for row in rows:
+        shares[row : ends[np.searchsorted(ends, row, side="right")]] *= split[row]
+    return shares
 
 
 def _sorted_bars(bars: pl.DataFrame) -> pl.DataFrame:

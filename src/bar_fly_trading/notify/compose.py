@@ -218,10 +218,12 @@ def ranked_list_mail(
     excluded: Sequence[tuple[str, str]] = (),
     notes: Sequence[str] = (),
     key: str = "",
+    old: str = "",
 ) -> MailMessage:
     """Make the evening's mail: every signal in rank order, tagged, with the reason, and what was kept out.
 
     `key` tells two evenings of one session apart (a rerun on other data); leave it empty for one mail a session.
+    `old`: how old the prices are, '' where they are the newest: then no signal is more than something to watch.
     """
     entries = [r for r in ranked if r.signal.purpose is Purpose.ENTRY]
     execute = [r for r in entries if r.tag == EXECUTE]
@@ -230,10 +232,12 @@ def ranked_list_mail(
     said = f"{count}. Nothing is sent before the morning's checks." if ranked else "No signals."
     if exits:
         said += f" {counted(exits, 'exit')} besides: sold only where held."
+    if old:
+        said = f"{capital(old)}. {counted(len(ranked), 'signal')} to watch; nothing is sent on them."
     letter = Letter(
         heading=f"Ranked signals of {session.isoformat()}",
         verdict=said,
-        tone="good" if execute else "quiet",
+        tone="warn" if old else "good" if execute else "quiet",
         blocks=(
             Table(
                 "Signals",
@@ -249,6 +253,7 @@ def ranked_list_mail(
     )
     subject = f"[bft] {session.isoformat()}: {count if ranked else 'no signals'}"
     subject += f" ({counted(exits, 'exit')})" if exits else ""
+    subject += " (old prices)" if old else ""
     return _mail("ranked-list", subject, session, key, letter)
 
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 
 UNKNOWN = "-"
 
 
 def usd(value: Decimal | float | None) -> str:
-    """Return dollars with thousands and cents, `-` where unknown."""
-    if value is None:
+    """Return dollars with thousands and cents, `-` where unknown or no number."""
+    if value is None or not math.isfinite(value):
         return UNKNOWN
     return f"-${-value:,.2f}" if value < 0 else f"${value:,.2f}"
 
 
 def number(value: float | None) -> str:
-    """Return a number in six significant digits, whole from a million on, `-` where unknown."""
-    if value is None:
+    """Return a number in six significant digits, whole from a million on, `-` where unknown or no number."""
+    if value is None or not math.isfinite(value):
         return UNKNOWN
     if abs(value) >= 1_000_000:
         return f"{value:,.0f}"

@@ -14,6 +14,7 @@ RULE_WORDS = {
     "NOT_HELD": "a sell of something not held",
     "ALREADY_HELD": "the strategy already holds the stock",
     "DUPLICATE": "the instrument was already taken that morning",
+    "SPLIT_SUSPECTED": "a split that only one of broker and vendor knows is likely",
     "DRIFT": "the price had moved too far from the signal's close",
     "SPREAD": "the spread was too wide",
     "POSITION_FRACTION": "the stock would have been too large a part of the account",

@@ -16,6 +16,7 @@ from bar_fly_trading.settings.conversions import (
     sizing_by_strategy,
     strategies,
     universe,
+    universe_rule,
 )
 from bar_fly_trading.settings.home import HOME_VARIABLE, Home, find_home
 from bar_fly_trading.settings.model import Settings
@@ -40,4 +41,5 @@ __all__ = [
     "sizing_by_strategy",
     "strategies",
     "universe",
+    "universe_rule",
 ]

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bar_fly_trading.errors import FixSettings
+from bar_fly_trading.facts.instruments import canonical_symbol
+from bar_fly_trading.facts.universe import INDEXES, UniverseRule, read_symbols
 from bar_fly_trading.notify.route import MailRoute
 from bar_fly_trading.settings.home import Home
 from bar_fly_trading.settings.model import Settings
@@ -99,16 +101,44 @@ def route(settings: Settings) -> MailRoute:
 
 
 def universe(settings: Settings, home: Home) -> tuple[str, ...]:
-    """Return the symbols wanted, from `data.symbols` and `data.symbols_file`, in order and once; empty: all in the store.
+    """Return the symbols named in `data.symbols` and the files, in order and once; an index's members are not among them.
 
-    FixSettings where the file named is not there. A file has one symbol a line; `#` begins a comment.
+    FixSettings where a file named is not there or a line of it is no symbol.
+    """
+    return universe_rule(settings, home).symbols
+
+
+def universe_rule(settings: Settings, home: Home) -> UniverseRule:
+    """Return what `data.universe`, `data.symbols` and `data.symbols_file` ask for together; FixSettings as `universe`.
+
+    A file has one symbol a line in any spelling; `#` begins a comment.
     """
     data = settings.data
-    wanted = list(data.symbols)
-    if data.symbols_file:
-        path = home.root / Path(data.symbols_file).expanduser()
-        text = read_text(path)
-        if text is None:
-            raise FixSettings(f"data.symbols_file {path} is not there.", way_out="Correct the path or make the file.")
-        wanted += [line.partition("#")[0].strip() for line in text.splitlines()]
-    return tuple(dict.fromkeys(symbol.upper() for symbol in wanted if symbol))
+    index = data.universe if data.universe in INDEXES else ""
+    files = [("data.symbols_file", data.symbols_file), ("data.universe", "" if index else data.universe)]
+    wanted = dict.fromkeys(_canonical(symbol) for symbol in data.symbols if symbol.strip())
+    sources = ["data.symbols"] if wanted else []
+    for name, text in files:
+        if not text:
+            continue
+        path = home.root / Path(text).expanduser()
+        content = read_text(path)
+        if content is None:
+            known = f" (and no index: {', '.join(INDEXES)})" if name == "data.universe" else ""
+            raise FixSettings(f"{name} {path} is not there{known}.", way_out="Correct the path or make the file.")
+        found, faults = read_symbols(content)
+        if faults:
+            raise FixSettings(f"{name} {path}: {'; '.join(faults)}.", way_out="Correct the list of symbols.")
+        if not found and name == "data.universe":
+            raise FixSettings(f"{name} {path} names no symbol.", way_out="Write one symbol a line.")
+        wanted |= dict.fromkeys(found)
+        sources.append(path.name)
+    return UniverseRule(index, tuple(wanted), " and ".join(sources) or "the settings' list")
+
+
+def _canonical(text: str) -> str:
+    try:
+        return canonical_symbol(text)
+    except ValueError:
+        # A symbol on the command line's --set is complained about where it is asked for, beside the others.
+        return text.upper()

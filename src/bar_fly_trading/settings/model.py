@@ -81,12 +81,27 @@ class Data(Section):
     alpha_vantage_url: str = Field(
         default="https://www.alphavantage.co/query", description="Alpha Vantage endpoint", json_schema_extra=PLACE
     )
+    mysql_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="the older program's database for bft import mysql and bft export mysql: mysql://USER@HOST/DATABASE",
+    )
     requests_per_minute: Count = Field(default=70, description="most requests a minute; stay below your tier")
     symbols: Words = Field(default=(), description="symbols to pull; empty: every symbol in the store")
     symbols_file: str = Field(
         default="",
         description="file of symbols, one a line, beside `symbols`; relative to the home",
         json_schema_extra=PLACE,
+    )
+    universe: str = Field(
+        default="",
+        description="who may be entered: sp500 (members by spells), or a watchlist file relative to the home; `symbols`"
+        " and `symbols_file` beside it; nothing set: every name in the store",
+    )
+    listings_days: Annotated[int, Field(ge=0)] = Field(
+        default=7, description="days from one asking what is listed and delisted (two calls) to the next; 0: never"
+    )
+    options_back_sessions: Annotated[int, Field(ge=1)] = Field(
+        default=5, description="most sessions of option chains, the newest included, that a pull makes up for a name"
     )
     also: Annotated[Words, AfterValidator(_beside_bars)] = Field(
         default=(), description="what is pulled beside the bars: earnings, overview, options, macro"
@@ -95,6 +110,19 @@ class Data(Section):
         default="21:00", description="New York time until which a session that is not served yet is asked for again"
     )
     pull_retry_s: Positive = Field(default=300.0, description="seconds from one such asking to the next")
+    pull_time_s_max: Positive = Field(
+        default=5400.0,
+        description="seconds a pull may go on asking; what came by then is kept, and the evening goes on",
+    )
+    request_connect_s: Positive = Field(default=5.0, description="seconds a connection to the vendor may take")
+    request_read_s: Positive = Field(default=20.0, description="seconds of silence after which a request is given up")
+    request_total_s: Positive = Field(
+        default=60.0, description="seconds a whole request may take, however slowly it drips"
+    )
+    request_attempts_max: Count = Field(default=5, description="most times a request is tried")
+    request_backoff_s: Positive = Field(
+        default=1.0, description="seconds before the second try, at most; twice that before each next, to 30"
+    )
     min_history_sessions: Count = Field(
         default=22, description="sessions a symbol needs before it is used: two 20-day bands, and a 20-day return"
     )
@@ -121,6 +149,10 @@ class Gateway(Section):
     account: str = Field(default="", description="account expected; empty: the only one the Gateway has")
     timeout_s: Positive = Field(default=15.0, description="longest wait for one answer of the Gateway")
     fill_wait_s: Positive = Field(default=30.0, description="longest wait for a fill before the rest is cancelled")
+    lease_s: Positive = Field(
+        default=120.0,
+        description="how long the right to send lasts unrenewed: a run that stood still longer sends nothing",
+    )
 
 
 class StrategySection(BaseModel):

@@ -21,6 +21,7 @@ SHORT_NAME = 8
 # The older program's names, each with the setting it fills.
 ALIASES: dict[str, str] = {
     "ALPHAVANTAGE_API_KEY": "data.alpha_vantage_key",
+    "BFT_MYSQL_URL": "data.mysql_url",
     "IBKR_MAX_DAILY_LOSS": "limits.daily_loss_usd_max",
     "IBKR_MAX_POSITION_PCT": "limits.position_fraction_max",
     "IBKR_ENABLE_LIVE_TRADING": "live.enable",

@@ -133,7 +133,11 @@ class Statistics:
 
     def normalise(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return raw inputs [..., input] centred, scaled and clipped; NaN stays NaN."""
-        return ((inputs - self.input_mean) / self.input_std).clamp_(-INPUT_CLIP, INPUT_CLIP)
+        return self.normalise_in_place(inputs.clone())
+
+    def normalise_in_place(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Do the same to the inputs themselves, as training and prediction both do, and return them."""
+        return inputs.sub_(self.input_mean).div_(self.input_std).clamp_(-INPUT_CLIP, INPUT_CLIP)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return the tensors by name."""

@@ -51,7 +51,7 @@ def predict_sessions(
     view = panel(features, as_of=max(sessions), window=checkpoint.network.config.window, newest=newest_sessions)
     position = {day: i for i, day in enumerate(view.sessions)}
     # In place: this panel is nobody else's.
-    view.flat.copy_(checkpoint.statistics.normalise(view.flat))
+    checkpoint.statistics.normalise_in_place(view.flat)
     with threads(1):
         return {day: _table(features, view, position[day], checkpoint) for day in sessions}
 

@@ -24,7 +24,7 @@ from bar_fly_trading.stockformer.inputs import INPUTS, inputs_hash
 from bar_fly_trading.stockformer.network import OUTPUTS, Network, NetworkConfig, Statistics, infer, loss, threads
 from bar_fly_trading.stockformer.optimiser import AdamW
 from bar_fly_trading.stockformer.split import Split, label, samples, split_sessions, statistics_of
-from bar_fly_trading.stockformer.windows import Panel, panel
+from bar_fly_trading.stockformer.windows import Panel, panel, restricted
 
 STEPS_DEFAULT = 4000
 GRADIENT_NORM_MAX = 1.0
@@ -120,12 +120,15 @@ def train(
     monotonic: Callable[[], float],
     trained_at_us: int | None = None,
     config: TrainingConfig | None = None,
+    members: pl.DataFrame | None = None,
 ) -> TrainingReport:
     """Train on the feature table's rows up to `as_of`, publish the model and make it the active one.
 
     Labels of a session are computed here from closes up to `as_of`; the table's own label columns are not read. The budget counts
     from the call to the return; with `minutes` and `steps` None it is STEPS_DEFAULT steps, and early stopping may end any sooner.
     `steps` and `seed` without `minutes` give the same weights bit for bit on one machine. Runs on CUDA where there is one.
+
+    `members`: the spans in which instruments were members of the universe (see `windows.restricted`); samples end in them alone.
 
     TrainModel where history is too short, the budget does not reach the first step, or a loss is not finite; FixSettings for a budget
     that is not positive. The previous model stays active and whole then.
@@ -139,6 +142,9 @@ def train(
     with threads(config.threads), _deterministic(seed):
         view = panel(features, as_of=as_of, window=config.network.window)
         data_hash = view.data_hash()
+        if members is not None:
+            view = restricted(view, members)
+            data_hash = sha256_bytes(data_hash.encode() + np.packbits(view.complete).tobytes())
         run = _Run(view, split_sessions(view), config, budget, progress)
         stopped, step = run.fit()
         return run.publish(as_of, seed, models_root, data_hash, trained_at_us, stopped, step)
@@ -174,7 +180,7 @@ class _Run:
         self.test = samples(view, labels, split.test, rows_max=config.test_rows_max)
         self.statistics = statistics_of(view, self.training)
         # Normalised in place: the panel is this run's own, and nobody reads its raw inputs any more.
-        view.flat.sub_(self.statistics.input_mean).div_(self.statistics.input_std).clamp_(-5.0, 5.0)
+        self.statistics.normalise_in_place(view.flat)
         self.windows = view.windows()
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = Network(config.network).to(self.device)

@@ -7,8 +7,9 @@ infinite one is NaN there, and every window that holds it is incomplete: no trai
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
@@ -110,6 +111,22 @@ def panel(features: pl.DataFrame, *, as_of: date, window: int = WINDOW_SESSIONS,
         _complete(np.asarray(np.isfinite(flat).all(axis=1)).reshape(shape).T, window),
         window,
     )
+
+
+def restricted(panel: Panel, members: pl.DataFrame) -> Panel:
+    """Return the panel with the windows alone that end on a day on which their instrument was a member.
+
+    `members`: `instrument_id, start, end` (null: still), days included; an instrument without a row was never one. Inputs,
+    closes and labels stay: what a member did after it left is known and counts.
+    """
+    inside = np.zeros_like(panel.complete)
+    at = {instrument_id: i for i, instrument_id in enumerate(panel.instrument_ids)}
+    for instrument_id, start, end in members.select("instrument_id", "start", "end").iter_rows():
+        if instrument_id in at:
+            first = bisect_left(panel.sessions, start)
+            last = len(panel.sessions) if end is None else bisect_right(panel.sessions, end)
+            inside[first:last, at[instrument_id]] = True
+    return replace(panel, complete=panel.complete & inside)
 
 
 def _on_grid(rows: pl.DataFrame, sessions: pl.Series, instruments: pl.Series) -> pl.DataFrame:

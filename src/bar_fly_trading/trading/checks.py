@@ -27,6 +27,10 @@ from bar_fly_trading.trading.desk import (
 )
 from bar_fly_trading.trading.limits import Limits
 
+# Factors of real splits, and how near an overnight move leaves a quote to one.
+SPLIT_FACTORS = (Decimal("1.5"), *(Decimal(n) for n in range(2, 51)))
+SPLIT_NEAR = Decimal("0.06")
+
 Check = Callable[[Candidate, Desk, Limits], Failure | None]
 
 
@@ -182,6 +186,30 @@ def spread(candidate: Candidate, desk: Desk, limits: Limits) -> Failure | None:
     return Failure("SPREAD", observed, percent(maximum), "the spread is too wide")
 
 
+def split_suspected(candidate: Candidate, desk: Desk, limits: Limits) -> Failure | None:
+    """SPLIT_SUSPECTED: the mid is no usual factor of a split away from the reference, either way; not for exits.
+
+    A split that the broker has and the vendor has not (or the reverse) shows as 10 for 1, and every number of the signal is
+    then in other shares than the quote. An exit is sized by what the account holds, and a price that halved must be left.
+    """
+    if candidate.is_exit:
+        return None
+    moved = drift_fraction(candidate)
+    if moved is None:
+        return drift(candidate, desk, limits)
+    ratio = 1 + moved
+    times = ratio if ratio > 1 else 1 / ratio
+    factor = min(SPLIT_FACTORS, key=lambda n: abs(times / n - 1))
+    if abs(times / factor - 1) > SPLIT_NEAR:
+        return None
+    shares = f"1 for {factor:f}" if ratio > 1 else f"{factor:f} for 1"
+    words = (
+        f"the quote is {times:.3f} times {'above' if ratio > 1 else 'below'} the signal's close"
+        f" ({candidate.reference_usd:.4f}): a split of {shares} that only one of broker and vendor knows is likely"
+    )
+    return Failure("SPLIT_SUSPECTED", f"{times:.3f} times", f"not within 6 % of a split of {shares}", words)
+
+
 def drift(candidate: Candidate, desk: Desk, limits: Limits) -> Failure | None:
     """DRIFT: the mid within `drift_fraction_max` of the as-traded signal close divided by this morning's split; not for exits."""
     if candidate.is_exit:
@@ -264,7 +292,16 @@ def position_fraction(candidate: Candidate, desk: Desk, limits: Limits) -> Failu
 
 
 SIGNAL_CHECKS: tuple[Check, ...] = (watch, no_short, already_held, intent_unknown, duplicate, opposite, account_holds)
-QUOTE_CHECKS: tuple[Check, ...] = (quote_there, quote_order, quote_live, quote_fresh, not_halted, spread, drift)
+QUOTE_CHECKS: tuple[Check, ...] = (
+    quote_there,
+    quote_order,
+    quote_live,
+    quote_fresh,
+    not_halted,
+    spread,
+    split_suspected,
+    drift,
+)
 ACCOUNT_CHECKS: tuple[Check, ...] = (dollar_volume, entries_max, positions_max, daily_loss, cash, position_fraction)
 CHECKS: tuple[Check, ...] = SIGNAL_CHECKS + QUOTE_CHECKS + ACCOUNT_CHECKS
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import date
 from decimal import Decimal
 from enum import Enum
@@ -14,6 +14,8 @@ from bar_fly_trading.strategies.signal import Purpose, Side, Signal
 from bar_fly_trading.trading.orders import Execution, IntentIdentity, Mode, State, order_ref
 
 PLAN_SCHEMA = 1
+# Of these exactly: an enum may be a str or an int too, and is written by its value.
+_JSON_TYPES = frozenset({str, int, float, bool})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Criterion:
 
 @dataclass(frozen=True, slots=True)
 class RankedSignal:
-    """A signal with its place. `tag`: execute or watch (an exit is always execute, rank 0, unranked)."""
+    """A signal with its place. `tag`: execute or watch (an exit has rank 0 and is execute, save where a whole list is to watch)."""
 
     signal: Signal
     rank: int
@@ -143,8 +145,10 @@ class Plan:
 
 def plain(value: Any) -> Any:
     """Turn a tree of dataclasses, enums, dates and decimals into JSON's types; floats stay floats."""
+    if value is None or type(value) in _JSON_TYPES:
+        return value
     if is_dataclass(value) and not isinstance(value, type):
-        return {k: plain(v) for k, v in asdict(value).items()}
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Decimal):

@@ -19,7 +19,7 @@ import difflib
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -124,6 +124,11 @@ def rank(
     candidates = [_candidate(s, known.get(s.instrument_id, {}), confidence, sectors, rules) for s in entries]
     leaving = [_exit(s, known=_sector(sectors, s.instrument_id)) for s in exits]
     return (*leaving, *_choose(candidates, rules))
+
+
+def only_watched(ranked: Sequence[RankedSignal], why: str) -> tuple[RankedSignal, ...]:
+    """Return the list with every signal, exits too, tagged watch for one reason; places and scores stay."""
+    return tuple(replace(r, tag=WATCH, tag_reason=f"{why} ({r.tag_reason})" if r.rank else why) for r in ranked)
 
 
 def _exit(signal: Signal, known: str) -> RankedSignal:

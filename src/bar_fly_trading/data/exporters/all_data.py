@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -19,13 +19,12 @@ def export_all_data(
     features: pl.DataFrame,
     folder: Path,
     *,
-    sectors: Mapping[str, str] | None = None,
     file_format: str = "csv",
     symbols_per_file: int = SYMBOLS_PER_FILE,
 ) -> tuple[Path, ...]:
     """Write `all_data_0`, `all_data_1`, ... into the folder and return their paths.
 
-    `features`: a FeatureTable; `sectors`: instrument id to sector. A CSV begins with an unnamed index column that counts from 0
+    `features`: a FeatureTable. A CSV begins with an unnamed index column that counts from 0
     in each file, its floats carry every digit needed to read them back exactly, null is an empty field. Each file is
     whole or absent. Errors: FixInput for an unknown format, an empty table, and a folder that holds more files of an
     earlier export than this one writes (a glob would read both); FreeDisk where the disk refuses.
@@ -43,7 +42,7 @@ def export_all_data(
             way_out="Give an empty folder, or move them away.",
         )
     for path, (start, rows) in zip(paths, groups, strict=True):
-        _write(to_all_data(features.slice(start, rows), sectors), path, file_format)
+        _write(to_all_data(features.slice(start, rows)), path, file_format)
     return paths
 
 

@@ -8,7 +8,7 @@ each rule's reasoning, threshold and source.
 from bar_fly_trading.data.validate.faults import FAULT_SCHEMA, PRICE_USD_BELOW, faults_of, worded
 from bar_fly_trading.data.validate.rules import SUSPICION_SCHEMA
 from bar_fly_trading.data.validate.suspicions import RULES, everything_found, suspicions_of
-from bar_fly_trading.data.validate.verdict import MIN_HISTORY, JudgeRules, Verdict, judge, usable
+from bar_fly_trading.data.validate.verdict import MIN_HISTORY, JudgeRules, Verdict, judge, newest_complete, usable
 
 __all__ = [
     "FAULT_SCHEMA",
@@ -21,6 +21,7 @@ __all__ = [
     "everything_found",
     "faults_of",
     "judge",
+    "newest_complete",
     "suspicions_of",
     "usable",
     "worded",

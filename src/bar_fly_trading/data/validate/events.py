@@ -27,6 +27,8 @@ SPLIT_Z, SPLIT_EXCESS = 5.0, 0.1
 # Factors of real splits from which a price move cannot be news with an ordinary opening; both directions.
 SPLIT_FACTORS = (2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 15.0, 20.0, 25.0, 50.0)
 SPLIT_NEAR = 0.06
+# Once in 60,000 bars, and then often real; but a list that rests on such a bar alone needs a second source, and there is none.
+HALF_UP, HALF_DOWN = log(1.5), log(0.5)
 
 _Z, _EXCESS, _SPLIT, _LIFT = pl.col("z"), pl.col("excess"), pl.col("split"), pl.col("lift")
 _ADJUSTED, _RAW = pl.col("adjusted"), pl.col("raw")
@@ -84,11 +86,13 @@ def _split_rules() -> list[Rule]:
     # A split is there at the open; news that halves a price trades on its way.
     unrecorded = ~_HAS_SPLIT & near & (_Z.abs() > 8) & ((pl.col("gap_excess") - _EXCESS).abs() < 0.15 * _EXCESS.abs())
     quiet = pl.col("volume_ratio") < 0.35 * _Z.abs()
+    half = ~_HAS_SPLIT & ((_ADJUSTED >= HALF_UP) | (_ADJUSTED <= HALF_DOWN)) & ~(unrecorded & quiet).fill_null(False)
     return [
         Rule("split recorded, and the price did not split", BAD, never, _shown()),
         Rule("one event counted as split and as dividend", BAD, counted_twice, _shown()),
         Rule("split does not fit the price", BAD, unfit, _shown()),
         Rule("price moves like a split that is not recorded", BAD, unrecorded & quiet, _shown()),
+        Rule("price moves by half in a day without an event", BAD, half, _shown()),
     ]
 
 

@@ -101,6 +101,11 @@ def faults_of(bars: pl.DataFrame, calendar: Calendar, *, newest: date | None = N
 
 def _duplicate_rows(numbered: pl.DataFrame) -> pl.Series:
     keys = numbered.select("row", "instrument_id", "session").drop_nulls()
+    name, day = pl.col("instrument_id"), pl.col("session")
+    rising = (name > name.shift(1)) | ((name == name.shift(1)) & (day > day.shift(1)))
+    # Most callers give them in order, and then a look at the neighbour is enough.
+    if keys.select(rising.slice(1).all()).item():
+        return pl.Series("row", [], dtype=pl.Int64)
     if keys.select(pl.struct("instrument_id", "session").n_unique()).item() == keys.height:
         return pl.Series("row", [], dtype=pl.Int64)
     return keys.filter(pl.struct("instrument_id", "session").is_duplicated())["row"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from bar_fly_trading.data.validate.across import across_rules, with_crowds
+from bar_fly_trading.data.validate.copies import COPY, copied
 from bar_fly_trading.data.validate.coverage import ENDS, MISSING, MISSING_FROM_ALL, ends, holes
 from bar_fly_trading.data.validate.events import event_rules
 from bar_fly_trading.data.validate.faults import faults_of
@@ -15,6 +16,7 @@ from bar_fly_trading.facts.sessions import Calendar
 
 RULES: tuple[str, ...] = (
     *(r.name for r in (*event_rules(), *print_rules(), *across_rules())),
+    COPY,
     MISSING,
     MISSING_FROM_ALL,
     ENDS,
@@ -33,7 +35,7 @@ def suspicions_of(bars: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
         return pl.DataFrame(schema=SUSPICION_SCHEMA)
     frame = with_crowds(with_prints(frame))
     rules = [*event_rules(), *print_rules(), *across_rules()]
-    found = pl.concat([found_by(frame, rules), holes(frame, calendar), ends(frame, calendar)])
+    found = pl.concat([found_by(frame, rules), copied(frame), holes(frame, calendar), ends(frame, calendar)])
     return found.sort("instrument_id", "session", "rule", "row")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
 
@@ -90,13 +91,21 @@ def _fault_reasons(faults: pl.DataFrame) -> dict[str, str]:
     return reasons
 
 
-def judge(bars: pl.DataFrame, session: date, calendar: Calendar, rules: JudgeRules) -> Verdict:
+def judge(
+    bars: pl.DataFrame,
+    session: date,
+    calendar: Calendar,
+    rules: JudgeRules,
+    *,
+    wanted: Collection[str] | None = None,
+) -> Verdict:
     """Judge bars for one session's evening: per instrument use or exclude, and whether enough is left to go on.
 
     Excluded are those of `usable`, and those with a bad suspicion in the newest `suspect_sessions` sessions, on which today's
     indicators rest; older ones only warn. Expected are the instruments with a bar in the last 20 sessions and a long enough
     history, so that new listings and names that left the market do not count; where fewer than `coverage_min` of them can
-    be used, `stop` names the counts and the commonest reasons. Nothing after `session` is looked at.
+    be used, `stop` names the counts and the commonest reasons. `wanted`: the instruments of the universe, which alone are
+    expected (None: all): what is pulled no more must not stop a run. Nothing after `session` is looked at.
     """
     good, excluded = usable(bars, session=session, calendar=calendar, min_history=rules.min_history)
     suspicions = _recent(bars, session, calendar, rules.suspect_sessions)
@@ -108,6 +117,8 @@ def judge(bars: pl.DataFrame, session: date, calendar: Calendar, rules: JudgeRul
     known = set(bars["instrument_id"].unique())
     reasons = {name: reason for name, reason in reasons.items() if name in known}
     expected = _expected(bars, session, calendar, rules.min_history)
+    if wanted is not None:
+        expected &= set(wanted)
     used = len((names - dropped) & expected)
     stop = _stop(session, expected, used, reasons, rules.coverage_min)
     return Verdict(good, tuple(sorted(reasons.items())), suspicions, len(expected), used, stop)
@@ -146,6 +157,25 @@ def _expected(bars: pl.DataFrame, session: date, calendar: Calendar, min_history
         .agg(pl.len().alias("bars"), pl.col("session").max().alias("newest"))
     )
     return set(seen.filter((pl.col("bars") >= min_history) & (pl.col("newest") >= days[0]))["instrument_id"])
+
+
+def newest_complete(bars: pl.DataFrame, session: date, calendar: Calendar, rules: JudgeRules) -> date | None:
+    """Return the newest session up to `session` that at least `coverage_min` of its expected instruments have a bar of; None: none.
+
+    Of the 20 newest sessions of the table: one that a single file or a half-done pull reaches is not complete.
+    """
+    days = (
+        bars.filter(pl.col("session") <= session)["session"]
+        .unique()
+        .sort(descending=True)
+        .head(EXPECTED_WITHIN_SESSIONS)
+    )
+    for day in days:
+        expected = _expected(bars, day, calendar, rules.min_history)
+        have = set(bars.filter(pl.col("session") == day)["instrument_id"])
+        if expected and len(expected & have) >= rules.coverage_min * len(expected):
+            return date.fromisoformat(f"{day}")
+    return None
 
 
 def _stop(session: date, expected: set[str], used: int, reasons: dict[str, str], coverage_min: float) -> str | None:

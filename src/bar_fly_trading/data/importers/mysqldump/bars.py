@@ -46,8 +46,11 @@ def load(
     `listed`: `stock_splits` as symbol, effective_date, split_factor. Bars are backfill: known at their session's close
     plus 15 minutes. Rows that repeat another exactly are taken once; two different rows of one day are both refused.
     """
-    rows = frame.rename({"date": "session"}).sort("symbol", "session", ROW)
-    once = rows.unique(["symbol", "session", *_VALUES], keep="first", maintain_order=True)
+    rows = _sorted(frame.rename({"date": "session"}))
+    again = pl.all_horizontal([pl.col(name) == pl.col(name).shift(1) for name in ("symbol", "session")])
+    once = rows
+    if rows.select(again.any()).item():
+        once = rows.unique(["symbol", "session", *_VALUES], keep="first", maintain_order=True)
     good, faulty = _judged(once, calendar, newest)
     spans = good.group_by("symbol").agg(pl.col("session").min().alias("first"), pl.col("session").max().alias("last"))
     named = identify({symbol: (first, last) for symbol, first, last in spans.iter_rows()}, load_instruments(store))
@@ -67,6 +70,13 @@ def load(
     return Loaded(
         additions, refused, changes.new.height, changes.corrected.height, changes.same + rows.height - once.height
     )
+
+
+def _sorted(frame: pl.DataFrame) -> pl.DataFrame:
+    """Sort by symbol, session, row; integers sort several times as fast as texts."""
+    symbol = pl.col("symbol").cast(pl.Enum(frame["symbol"].unique().sort())).to_physical().cast(pl.Int64)
+    code = symbol * 2**32 + pl.col("session").to_physical().cast(pl.Int64) + 2**31
+    return frame[frame.select(pl.arg_sort_by(code, ROW)).to_series()]
 
 
 def refusals(rows: pl.DataFrame, reason: pl.Expr) -> pl.DataFrame:

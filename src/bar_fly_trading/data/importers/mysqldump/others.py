@@ -61,9 +61,10 @@ def refusals(table: str, rows: pl.DataFrame, reason: pl.Expr) -> pl.DataFrame:
 
 
 def once(table: str, rows: pl.DataFrame) -> Loaded:
-    """Return a table's rows with each key's first, and the repeats of a key as refusals."""
+    """Return a table's rows with each key's first, and the repeats of a key with other values as refusals."""
+    values = [name for name in rows.columns if name not in (ROW, OFFSET)]
     repeat = pl.int_range(pl.len()).over(KEYS[table]) > 0
-    marked = rows.sort(ROW).with_columns(repeat.alias("_repeat"))
+    marked = rows.sort(ROW).unique(values, keep="first", maintain_order=True).with_columns(repeat.alias("_repeat"))
     repeats = marked.filter("_repeat")
     return marked.filter(~pl.col("_repeat")).drop("_repeat"), refusals(table, repeats, pl.lit("its key occurs twice"))
 

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bar_fly_trading.data.importers.mysqldump.blocks import Rows, split
+from bar_fly_trading.data.importers.mysqldump.blocks import NO_ROWS, Rows, split
 from bar_fly_trading.data.importers.mysqldump.literals import CHARSETS
+from bar_fly_trading.data.importers.mysqldump.quick import Plain, plain, statement_end
 from bar_fly_trading.data.importers.mysqldump.source import CHUNK_BYTES, Source
 from bar_fly_trading.errors import FixInput
 
@@ -66,7 +67,7 @@ class Block:
     columns: tuple[str, ...]
     charset: str
     offset: int
-    rows: Rows
+    rows: Rows | Plain
     after: Position
 
 
@@ -126,13 +127,17 @@ class DumpReader:
         self.completed = False
         self.statements = 0
 
-    def blocks(self, wanted: frozenset[str]) -> Iterator[Block]:
+    def blocks(self, wanted: frozenset[str], passed: frozenset[str] = frozenset()) -> Iterator[Block]:
         """Yield the dump's rows in order, a chunk's at a time; of tables not `wanted` (bare names) the rows are only counted.
+
+        Of tables `passed` over not even that: each of their INSERTs is one block without rows, `offset` at its first row.
 
         FixInput where the file is no dump, or of a character set that cannot be read by bytes.
         """
         while self._at.table is not None or self._statement():
-            if self._at.table is not None:
+            if self._at.table is not None and self._at.table.rpartition(".")[2] in passed:
+                yield self._pass_over(self._at.table)
+            elif self._at.table is not None:
                 yield from self._body(wanted)
         if self._source.damage and self.cut is None:
             self._cut_off(self._source.damage)
@@ -298,6 +303,7 @@ class DumpReader:
             if len(self._buffer) == self._pos and not self._fill():
                 self._cut_off("ends between two rows", table)
                 return
+            self._skip_separators()
             rows = self._split(exact)
             offset = self._offset()
             if rows.terminator is not None:
@@ -306,11 +312,11 @@ class DumpReader:
             else:
                 self._pos += rows.end
                 self._at = replace(self._at, offset=self._offset())
-            if rows.opens.size:
+            if rows.found:
                 yield Block(table, columns, self._at.charset, offset, rows, self._at)
             if self._at.table is None:
                 return
-            if not self._fill() and not rows.opens.size:
+            if not self._fill() and not rows.found:
                 where = (
                     "ends between two rows" if not self._buffer[self._pos :].strip(b", \r\n\t") else "ends inside a row"
                 )
@@ -322,7 +328,31 @@ class DumpReader:
                     way_out="Give a file that mysqldump wrote.",
                 )
 
-    def _split(self, exact: bool) -> Rows:
+    def _pass_over(self, table: str) -> Block:
+        """Find the end of an INSERT by its quotes alone, as fast as memory is read."""
+        begun, quote = self._at, b""
+        columns = begun.columns or self._columns(table, exact=True)
+        while True:
+            end, quote = statement_end(self._buffer, self._pos, quote)
+            self._pos = end
+            if not quote and self._buffer[end : end + 1] == b";":
+                self._pos += 1
+                break
+            if not self._fill():
+                self._cut_off("ends inside a row", table)
+                break
+        self._at = replace(self._at, table=None, columns=(), offset=self._offset())
+        return Block(table, columns, begun.charset, begun.offset, NO_ROWS, self._at)
+
+    def _skip_separators(self) -> None:
+        text = self._buffer
+        while self._pos < len(text) and text[self._pos] in b", \t\r\n":
+            self._pos += 1
+
+    def _split(self, exact: bool) -> Rows | Plain:
+        likely = plain(self._buffer, self._pos) if exact else None
+        if likely is not None:
+            return likely
         # A dump of one row a statement must not be searched to the buffer's end for each of them.
         end = self._buffer.find(b";\n", self._pos)
         while end >= 0:

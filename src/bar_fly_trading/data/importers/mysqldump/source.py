@@ -12,6 +12,14 @@ from bar_fly_trading.errors import FixInput
 CHUNK_BYTES = 4 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
 _PROBE_BYTES = 1 << 20
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_PACKED = {
+    b"PK\x03\x04": "zip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"7z\xbc\xaf": "7-Zip",
+}
 
 
 def is_gzip(path: Path) -> bool:
@@ -53,11 +61,38 @@ class Source:
         self._waiting = b""
         if not self._gzip:
             self._file.seek(offset)
+        if not self._gzip or offset == 0:
+            self._check_text(path)
         while self._gzip and offset > 0:
             dropped = self.read(min(CHUNK_BYTES, offset))
             if not dropped:
                 break
             offset -= len(dropped)
+
+    def _check_text(self, path: Path) -> None:
+        """Raise FixInput where the bytes are packed in another way than gzip, or are UTF-16 as PowerShell writes it."""
+        if self._gzip:
+            head = zlib.decompressobj(zlib.MAX_WBITS | 16)
+            try:
+                with path.open("rb") as file:
+                    first = head.decompress(file.read(1 << 12), 16)
+            except zlib.error:
+                return
+        else:
+            with path.open("rb") as file:
+                first = file.read(16)
+        kind = next((name for magic, name in _PACKED.items() if first.startswith(magic)), None)
+        if kind is not None:
+            self._file.close()
+            raise FixInput(
+                f"{path} is packed with {kind}.", way_out="Unpack it, or pack the dump with gzip, then import that."
+            )
+        if first.startswith(_UTF16) or first[1::2].strip(b"\0") == b"" != first[0::2].strip(b"\0"):
+            self._file.close()
+            raise FixInput(
+                f"{path} is UTF-16 text, which is what PowerShell's > makes of a dump.",
+                way_out="Dump again with mysqldump --result-file=dump.sql, or convert it: iconv -f UTF-16 -t UTF-8 FILE.",
+            )
 
     def __enter__(self) -> Self:
         return self

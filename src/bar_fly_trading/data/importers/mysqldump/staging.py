@@ -8,19 +8,22 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from bar_fly_trading.data.importers.mysqldump.reader import CutOff, Position
-from bar_fly_trading.data.importers.mysqldump.tables import OFFSET, OLD_TABLES, REFUSALS, ROW
+from bar_fly_trading.data.importers.mysqldump.tables import OFFSET, OLD_TABLES, OPTIONS, REFUSALS, ROW
 from bar_fly_trading.data.table_files import publish_table
 from bar_fly_trading.files import disk_refused, fsync_folder, make_folder, publish_bytes
 
-_STATE_SCHEMA = 1
-_GROUP_ROWS = 65_536
+_STATE_SCHEMA = 2
+# Small, so that one group of symbols is read without decoding much of the others.
+_GROUP_ROWS = 16_384
 _DONE_SUFFIX = ".done"
 
 
@@ -28,8 +31,9 @@ _DONE_SUFFIX = ".done"
 class State:
     """How far an import is: the dump (fingerprint, bytes), when it began (UTC microseconds), where reading stands.
 
-    `rows` read by bare table name, `others` of tables that are not staged; `parts` files a table; `read` True once the whole
-    dump is staged, `cut` where it ended early; `judged` the steps whose refusals and `outcome` are counted.
+    `rows` read by bare table name, `others` of tables that are not staged; `parts` files a table; `read` True once all of the
+    dump but the option chains is staged, whose rows begin at `options_at` and end at `options_end`; `options_read` True once
+    they are too. `cut`: where the dump ended early; `judged` the steps whose refusals and `outcome` are counted.
     """
 
     dump: str
@@ -43,6 +47,9 @@ class State:
     outcome: dict[str, int] = field(default_factory=dict)
     database: str | None = None
     read: bool = False
+    options_at: Position | None = None
+    options_end: int = 0
+    options_read: bool = False
     completed: bool = False
     cut: CutOff | None = None
 
@@ -61,6 +68,9 @@ class Staging:
         self.state = state
         self._pending: dict[str, list[pl.DataFrame]] = {}
         self.pending_rows = 0
+        self._spans: dict[str, tuple[str, str]] = {}
+        self._writer = ThreadPoolExecutor(max_workers=1)
+        self._writing: Future[None] | None = None
 
     @classmethod
     def open(cls, parent: Path, dump: str, dump_bytes: int, now_us: int) -> Staging:
@@ -81,29 +91,61 @@ class Staging:
             self.pending_rows += frame.height
 
     def checkpoint(self, position: Position) -> None:
-        """Write what is pending, then the state that counts it."""
-        for name, frames in sorted(self._pending.items()):
+        """Write what is pending, then the state that counts it, in a thread of its own: reading goes on meanwhile."""
+        self.settle()
+        pending = sorted(self._pending.items())
+        parts: list[tuple[str, int, list[pl.DataFrame]]] = []
+        for name, frames in pending:
             number = self.state.parts.get(name, 0)
-            write = partial(pl.concat(frames).write_parquet, compression="zstd", row_group_size=_GROUP_ROWS)
-            publish_table(self.folder / f"{name}-{number:06d}.parquet", write)
+            parts.append((name, number, frames))
             self.state.parts[name] = number + 1
-        self._pending.clear()
-        self.pending_rows = 0
+        self._pending, self.pending_rows = {}, 0
         self.state.position = position
         content = json.dumps({"schema": _STATE_SCHEMA, **asdict(self.state)}, indent=1)
-        publish_bytes(self.folder / "state.json", content.encode("utf-8", "surrogateescape"))
+        self._writing = self._writer.submit(self._write, parts, content.encode("utf-8", "surrogateescape"))
 
-    def scan(self, name: str) -> pl.LazyFrame:
-        """Return a table's staged rows (or the refusals) in the dump's order."""
+    def _write(self, parts: list[tuple[str, int, list[pl.DataFrame]]], state: bytes) -> None:
+        while parts:
+            name, number, frames = parts.pop()
+            path = self.folder / f"{name}-{number:06d}.parquet"
+            rows = _ordered(name, pl.concat(frames))
+            write = partial(rows.write_parquet, compression="zstd", compression_level=1, row_group_size=_GROUP_ROWS)
+            publish_table(path, write)
+        publish_bytes(self.folder / "state.json", state)
+
+    def settle(self) -> None:
+        """Wait until the last checkpoint is on disk; what writing it raised is raised here."""
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.result()
+
+    def scan(self, name: str, first: str = "", last: str = "\U0010ffff") -> pl.LazyFrame:
+        """Return a table's staged rows (or the refusals), part by part; with `first` and `last` of the symbols between."""
+        self.settle()
         paths = [self.folder / f"{name}-{i:06d}.parquet" for i in range(self.state.parts.get(name, 0))]
+        if first:
+            paths = [path for path in paths if self._span(path)[0] <= last and self._span(path)[1] >= first]
+        if paths and first:
+            return pl.scan_parquet(paths, low_memory=True).filter(
+                pl.col("symbol").is_between(pl.lit(first), pl.lit(last))
+            )
         if paths:
             return pl.scan_parquet(paths, low_memory=True)
         if name == "refusals":
             return pl.LazyFrame(schema=REFUSALS)
         return pl.LazyFrame(schema={**OLD_TABLES[name].columns, ROW: pl.Int64(), OFFSET: pl.Int64()})
 
+    def _span(self, path: Path) -> tuple[str, str]:
+        """Return the first and last symbol of a part: parts are many, and a real dump's are of few symbols each."""
+        if path.name not in self._spans:
+            symbol = pl.col("symbol")
+            found = pl.scan_parquet(path).select(symbol.min().alias("a"), symbol.max().alias("b")).collect()
+            self._spans[path.name] = (str(found["a"][0]), str(found["b"][0]))
+        return self._spans[path.name]
+
     def remove(self) -> None:
         """Remove the folder: the import is in the store. A kill leaves it whole or without its name, never half of it."""
+        self.settle()
         done = self.folder.with_name(f"{self.folder.name}{_DONE_SUFFIX}")
         shutil.rmtree(done, ignore_errors=True)
         try:
@@ -112,6 +154,16 @@ class Staging:
         except OSError as error:
             raise disk_refused(self.folder, error) from error
         shutil.rmtree(done, ignore_errors=True)
+
+
+def _ordered(name: str, frame: pl.DataFrame) -> pl.DataFrame:
+    """Sort a part as it will be read, so that the statistics of its row groups tell which hold what is wanted."""
+    if name == OPTIONS:
+        return frame[frame.select(pl.arg_sort_by("date", "symbol")).to_series()]
+    if "symbol" not in frame.columns or frame["symbol"].is_sorted():
+        return frame
+    code = pl.col("symbol").cast(pl.Enum(frame["symbol"].unique().sort())).to_physical()
+    return frame[frame.select(code.arg_sort()).to_series()]
 
 
 def _load(path: Path) -> State | None:
@@ -123,9 +175,12 @@ def _load(path: Path) -> State | None:
         return None
     values = {name: value for name, value in body.items() if name != "schema"}
     state = State(**values)  # type: ignore[arg-type]
-    position: dict[str, object] = dict(values["position"])  # type: ignore[call-overload]
-    position["columns"] = tuple(position["columns"])  # type: ignore[arg-type]
-    position["schemas"] = {k: tuple(v) for k, v in position["schemas"].items()}  # type: ignore[attr-defined]
-    state.position = Position(**position)  # type: ignore[arg-type]
+    state.position = _position(values["position"])  # type: ignore[arg-type]
+    state.options_at = None if state.options_at is None else _position(values["options_at"])  # type: ignore[arg-type]
     state.cut = None if state.cut is None else CutOff(**values["cut"])  # type: ignore[arg-type]
     return state
+
+
+def _position(body: Mapping[str, Any]) -> Position:
+    schemas = {name: tuple(columns) for name, columns in body["schemas"].items()}
+    return Position(**{**body, "columns": tuple(body["columns"]), "schemas": schemas})

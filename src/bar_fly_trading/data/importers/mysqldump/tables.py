@@ -74,8 +74,25 @@ OLD_TABLES: dict[str, OldTable] = {
             {"symbol": _S, "date": _D, "call_volume": _I, "put_volume": _I, "total_volume": _I},
             ("symbol", "date"),
         ),
+        OldTable(
+            "historical_options",
+            {
+                "contract_id": _S,
+                "date": _D,
+                "symbol": _S,
+                "type": _S,
+                "expiration": _D,
+                **dict.fromkeys(("strike", "last", "mark", "bid", "ask"), _F),
+                **dict.fromkeys(("bid_size", "ask_size", "volume", "open_interest"), _I),
+                **dict.fromkeys(("implied_volatility", "delta", "gamma", "theta", "vega", "rho"), _F),
+            },
+            ("contract_id", "date", "symbol", "type", "expiration", "strike"),
+        ),
     )
 }
+# By far the largest, 270 million rows: read in a pass of its own, after all else is in the store.
+OPTIONS = "historical_options"
+SMALL_TABLES = frozenset(OLD_TABLES) - {OPTIONS}
 KEYS = {
     "core_stock": ("date", "symbol"),
     "company_overview": ("symbol",),
@@ -83,9 +100,9 @@ KEYS = {
     "economic_indicators": ("date",),
     "stock_splits": ("symbol", "effective_date"),
     "options_daily_summary": ("symbol", "date"),
+    "historical_options": ("contract_id", "date"),
 }
 LEFT_OUT = {
-    "historical_options": "this version does not store option chains; they stay in the dump",
     "technical_indicators": "indicators are computed here from the bars",
 }
 
@@ -109,20 +126,24 @@ def typed(run: Sequence[Block], table: OldTable, first_row: int) -> tuple[pl.Dat
     """
     columns = run[0].columns
     kinds = {name: kind for name, kind in table.columns.items() if name in columns}
-    frame, bad = blocks.texts([block.rows for block in run], columns, run[0].charset, kinds)
-    opens = pl.concat(pl.Series(block.rows.opens + block.offset, dtype=pl.Int64) for block in run)
-    frame = frame.with_columns(
-        (pl.col("_at").cast(pl.Int64) + first_row).alias(ROW), opens.gather(frame["_at"]).alias(OFFSET)
+    found = blocks.values([block.rows for block in run], columns, run[0].charset, kinds)
+    opens = pl.concat(
+        pl.Series(place + block.offset, dtype=pl.Int64) for place, block in zip(found.places, run, strict=True)
+    )
+    whole = found.frame.height == opens.len()
+    frame = found.frame.with_columns(
+        (pl.col("_at").cast(pl.Int64) + first_row).alias(ROW),
+        (opens if whole else opens.gather(found.frame["_at"])).alias(OFFSET),
     )
     reason, values = _values(frame, table, kinds)
     frame = frame.with_columns(reason.alias("reason"))
+    clean = frame["reason"].null_count() == frame.height
     keys = pl.concat_str([pl.col(k).cast(pl.String).fill_null("NULL") for k in KEYS[table.name]], separator=" ")
-    refused = frame.filter(pl.col("reason").is_not_null()).select(
-        pl.lit(table.name).alias("table"), ROW, OFFSET, keys.alias("what"), "reason"
-    )
-    unread = [(table.name, n + first_row, int(opens[n]), "", why) for n, why in bad]
+    bad = frame.clear() if clean else frame.filter(pl.col("reason").is_not_null())
+    refused = bad.select(pl.lit(table.name).alias("table"), ROW, OFFSET, keys.alias("what"), "reason")
+    unread = [(table.name, n + first_row, int(opens[n]), "", why) for n, why in found.bad]
     refused = pl.concat([refused, pl.DataFrame(unread, schema=REFUSALS, orient="row")]).sort(ROW)
-    good = frame.filter(pl.col("reason").is_null()).select(*values, ROW, OFFSET)
+    good = (frame if clean else frame.filter(pl.col("reason").is_null())).select(*values, ROW, OFFSET)
     return good, refused
 
 
@@ -139,10 +160,10 @@ def _values(frame: pl.DataFrame, table: OldTable, kinds: dict[str, pl.DataType])
             symbols = {text: _symbol(text) for text in frame[name].unique()}
             value = column.replace_strict(symbols, return_dtype=pl.String) if symbols else column
         elif frame.schema[name] != kind:
-            value = _date(column) if kind == _D else _number(column, kind)
+            value = _date(column, frame[name]) if kind == _D else _number(column, kind)
         value = value.alias(name)
         values.append(value)
-        if name in KEYS[table.name]:
+        if name in KEYS[table.name] or name == "symbol":
             reasons.append(pl.when(column.is_null()).then(pl.lit(f"{name} is NULL")))
         if name == "symbol" or frame.schema[name] != kind:
             unread = column.is_not_null() & value.is_null()
@@ -159,9 +180,13 @@ def _symbol(text: str | None) -> str | None:
         return None
 
 
-def _date(column: pl.Expr) -> pl.Expr:
-    day = column.str.strip_suffix(".000000").str.strip_suffix(" 00:00:00")
-    return day.str.to_date("%Y-%m-%d", strict=False)
+def _date(column: pl.Expr, texts: pl.Series) -> pl.Expr:
+    if texts.dtype != pl.String():
+        return column.cast(pl.Date)
+    # A dump repeats few days many times.
+    distinct = texts.unique().drop_nulls()
+    day = distinct.str.strip_suffix(".000000").str.strip_suffix(" 00:00:00").str.to_date("%Y-%m-%d", strict=False)
+    return column.replace_strict(distinct, day, return_dtype=pl.Date) if distinct.len() else pl.lit(None, pl.Date)
 
 
 def _number(column: pl.Expr, kind: pl.DataType) -> pl.Expr:

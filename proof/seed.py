@@ -1,0 +1,436 @@
+"""One seed: a home of its own, a few sessions of morning, faults, close and settling, driven through the program's own stages."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import date
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import polars as pl
+
+from bar_fly_trading.daily_pipeline.close import close, reconcile_now
+from bar_fly_trading.daily_pipeline.morning import morning
+from bar_fly_trading.daily_pipeline.parts import Connected, Parts
+from bar_fly_trading.daily_pipeline.records import EVENING_KIND, Evening
+from bar_fly_trading.daily_pipeline.telling import Mails
+from bar_fly_trading.data.store import Store
+from bar_fly_trading.errors import BftError, CheckGateway
+from bar_fly_trading.facts.sessions import Calendar
+from bar_fly_trading.notify.message import MailMessage
+from bar_fly_trading.notify.outbox import Outbox
+from bar_fly_trading.notify.route import MailRoute
+from bar_fly_trading.settings import Home, Settings, limits, ranking, sizing
+from bar_fly_trading.strategies.signal import Purpose, Side, Signal
+from bar_fly_trading.trading.orders import Mode
+from bar_fly_trading.trading.plan import IntentStatus, RankedSignal
+from proof.broker import ACCOUNT, Broker
+from proof.faults import Dice
+from proof.fuse import Crash, Fuse, WatchedJournal
+from proof.invariants import Judge, Violation
+from proof.ledger import Ledger
+from proof.venue import SimulatedVenue
+from proof.virtual import SECOND_US, VirtualClock, VirtualLoop
+
+FIRST = date(2026, 1, 5)
+SYMBOLS = ("AAA", "BBB", "CCC", "DDD", "EEE", "FFF", "GGG", "HHH", "III", "JJJ", "KKK", "LLL")
+STRATEGIES = ("bollinger", "regression_momentum")
+SESSIONS_A_SEED = 3
+RUNS_MAX = 5
+RAM = Path("/dev/shm")  # noqa: S108  (the journal's own writes are what takes the time)
+
+
+@dataclass(slots=True)
+class Heard(Mails):
+    """Mails kept in memory; one of the same identity is kept once, as the outbox does."""
+
+    kept: dict[str, MailMessage] = field(default_factory=dict)
+
+    def queue(self, mail: MailMessage) -> None:
+        """Keep a mail."""
+        self.kept.setdefault(mail.identity, mail)
+
+
+class StillStore(Store):
+    """The shared store, each question answered once: no seed writes to it."""
+
+    answers: ClassVar[dict[tuple[object, ...], pl.DataFrame]] = {}
+
+    def read(self, table_name: str, **asked: Any) -> pl.DataFrame:
+        """Read as the store does, once."""
+        key = (self.root, table_name, *((name, str(value)) for name, value in sorted(asked.items())))
+        if key not in self.answers:
+            self.answers[key] = super().read(table_name, **asked)
+        return self.answers[key]
+
+
+class Silent:
+    """Says nothing."""
+
+    def line(self, text: str) -> None:
+        """Say nothing."""
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """What one seed showed. `days`: sessions run; `trace`: equal for equal seeds."""
+
+    seed: int
+    calm: bool
+    days: int
+    violations: tuple[Violation, ...]
+    hits: Counter[str]
+    states: Counter[str]
+    placed: int
+    admissible: int
+    admitted: int
+    halts: int
+    trace: str
+
+
+@cache
+def calendar() -> Calendar:
+    """Return the exchange's calendar, built once."""
+    return Calendar()
+
+
+@cache
+def sessions() -> tuple[date, ...]:
+    """Return the sessions of a seed; the first is only an evening."""
+    return (FIRST, *(calendar().next(FIRST, n) for n in range(1, SESSIONS_A_SEED + 1)))
+
+
+def base_prices() -> dict[str, Decimal]:
+    """Return the instruments and where they start."""
+    return {f"us:{s}": Decimal(20 + 17 * n) for n, s in enumerate(SYMBOLS)}
+
+
+def make_store(root: Path) -> None:
+    """Publish the instruments and a close for every session, known from the start."""
+    known = [0] * len(SYMBOLS)
+    spells = pl.DataFrame(
+        {
+            "instrument_id": [f"us:{s}" for s in SYMBOLS],
+            "symbol": list(SYMBOLS),
+            "start": [date(2020, 1, 2)] * len(SYMBOLS),
+            "end": [None] * len(SYMBOLS),
+            "known_at": known,
+        },
+        schema_overrides={"end": pl.Date, "known_at": pl.Int64},
+    )
+    rows = [(i, day, float(p)) for i, p in base_prices().items() for day in sessions()]
+    price = [r[2] for r in rows]
+    bars = pl.DataFrame(
+        {
+            "instrument_id": [r[0] for r in rows],
+            "session": [r[1] for r in rows],
+            **dict.fromkeys(("open", "high", "low", "close", "adjusted_close"), price),
+            "volume": [10_000_000] * len(rows),
+            "dividend_amount": [0.0] * len(rows),
+            "split_coefficient": [1.0] * len(rows),
+            "known_at": [0] * len(rows),
+        },
+        schema_overrides={"known_at": pl.Int64},
+    )
+    Store(root).publish({"spells": spells, "bars": bars}, source="proof", recorded_at_us=0)
+
+
+@contextmanager
+def shared_store() -> Iterator[Path]:
+    """Make the store that every seed of a process reads and none writes."""
+    with tempfile.TemporaryDirectory(prefix="bft-proof-", dir=RAM if RAM.is_dir() else None) as folder:
+        root = Path(folder)
+        make_store(root / "store")
+        with WatchedJournal.open(root / "journal.sqlite", now_us=lambda: 0, run_id="made", settings_hash=""):
+            pass
+        yield root
+
+
+class Seed:
+    """Runs one seed. `crash_at`: end the first morning at this point, instead of where the dice say."""
+
+    def __init__(self, seed: int, shared: Path, *, calm: bool | None = None, crash_at: int | None = None) -> None:
+        """Draw everything from the seed."""
+        self.dice = Dice(seed, calm)
+        self.seed, self.shared, self.crash_at = seed, shared, crash_at
+        self.loop = VirtualLoop(calendar().session(sessions()[0]).close_us)
+        self.broker = Broker(self.dice, self.loop, base_prices())
+        self.fuse = Fuse()
+        self.modes = {STRATEGIES[0]: Mode.PAPER, STRATEGIES[1]: self.dice.random.choice((Mode.PAPER, Mode.SHADOW))}
+        fraction = 0.05 if self.dice.calm else self.dice.random.choice((0.05, 0.6))
+        self.settings = Settings.model_validate({"sizing": {"cash_fraction": fraction}})
+        if (
+            not self.dice.calm and self.dice.random.random() < 0.3
+        ):  # little cash beside much that the user owns: orders compete for the cash
+            self.broker.cash_usd = Decimal(9_000)
+            self.broker.positions["us:USR"] = self.broker.user_shares["us:USR"] = 1000
+            self.broker.prices_usd["us:USR"] = Decimal(91)
+        self.mails: dict[str, MailMessage] = {}
+        self.halts = self.admissible = self.admitted = self.runs = 0
+        self.points = 0
+        self.stops: list[str] = []
+
+    def run(self) -> SeedResult:
+        """Run every session, then say what was found."""
+        folder = Path(tempfile.mkdtemp(prefix="seed-", dir=self.shared))
+        self.home = replace(Home.at(folder), store=self.shared / "store")
+        shutil.copyfile(self.shared / "journal.sqlite", self.home.journal)
+        self.ledger = Ledger(self.home.journal)
+        paper = frozenset(name for name, mode in self.modes.items() if mode is Mode.PAPER)
+        self.judge = Judge(self.broker, self.ledger, paper)
+        try:
+            days = self._sessions()
+            states = Counter(state for state, _ in self.ledger.intents().values())
+            return SeedResult(
+                self.seed,
+                bool(self.dice.calm),
+                days,
+                tuple(self.judge.found),
+                self.dice.hits,
+                states,
+                len(self.broker.writes),
+                self.admissible,
+                self.admitted,
+                self.halts,
+                self.ledger.fingerprint(),
+            )
+        finally:
+            self.ledger.close()
+            self.loop.close()
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _sessions(self) -> int:
+        for number, session in enumerate(sessions()[1:]):
+            signals = self._evening(sessions()[number], session)
+            self._morning(session)
+            self._user()
+            self.broker.end_session()
+            self._settle(session)
+            decided = [(s.strategy, s.instrument_id, s.side.value, s.purpose.value) for s in signals]
+            failures = [(m.key, m.text) for m in self.mails.values() if m.kind in {"failure", "summary"}]
+            self.judge.at_settle(session, decided, failures)
+            if self.judge.found:
+                return number + 1
+        return SESSIONS_A_SEED
+
+    # ------------------------------------------------------------ the evening's signals
+
+    def _evening(self, before: date, session: date) -> list[Signal]:
+        dice = self.dice
+        signals: list[Signal] = []
+        held = {m: self.ledger.held(m) for m in ("paper", "shadow")}
+        for (strategy, instrument_id), shares in sorted(held["paper"].items() | held["shadow"].items()):
+            mode = self.modes[strategy].value
+            if held[mode].get((strategy, instrument_id), 0) == shares > 0 and dice.random.random() < 0.6:
+                signals.append(self._signal(before, strategy, instrument_id, Side.SELL, Purpose.EXIT))
+        for strategy in STRATEGIES:
+            for instrument_id in sorted(dice.random.sample(sorted(base_prices()), dice.random.randint(0, 5))):
+                signals.append(self._signal(before, strategy, instrument_id, Side.BUY, Purpose.ENTRY))
+        if dice.strikes("signal for nothing held"):
+            free = [i for i in sorted(base_prices()) if not any(i == at[1] for m in held.values() for at in m)]
+            signals.append(self._signal(before, STRATEGIES[0], free[0], Side.SELL, Purpose.EXIT))
+        unique = {s.sort_key(): s for s in signals}
+        ranked, rank = [], 0
+        for signal in unique.values():
+            entry = signal.purpose is Purpose.ENTRY
+            rank += entry
+            tag = "watch" if entry and dice.random.random() < 0.15 else "execute"
+            ranked.append(
+                RankedSignal(signal, rank if entry else 0, tag, "drawn" if tag == "watch" else "", 1.0, (), "x", 5e8)
+            )
+        evening = Evening(before, "f" * 64, None, "", tuple(ranked), (), (), 0)
+        with self._journal("evening") as journal:
+            journal.append(EVENING_KIND, evening.payload(), at_us=self.loop.at_us)
+        self._expect(ranked)
+        return list(unique.values())
+
+    def _signal(self, session: date, strategy: str, instrument_id: str, side: Side, purpose: Purpose) -> Signal:
+        closed = self.broker.prices_usd[instrument_id]
+        return Signal(session, strategy, instrument_id, instrument_id[3:], side, purpose, 1.0, closed, "drawn")
+
+    def _expect(self, ranked: list[RankedSignal]) -> None:
+        """Count the paper signals that nothing stands against, in the order of decision; only calm seeds know them."""
+        held = self.ledger.held("paper")
+        account = {i for i, n in self.broker.positions.items() if n}
+        sold: set[str] = set()
+        bought: set[str] = set()
+        for r in sorted(ranked, key=lambda r: (r.signal.purpose is not Purpose.EXIT, r.rank, r.signal.sort_key())):
+            s = r.signal
+            if self.modes[s.strategy] is not Mode.PAPER or r.tag != "execute":
+                continue
+            shares = held.get((s.strategy, s.instrument_id), 0)
+            if s.purpose is Purpose.EXIT:
+                self.admissible += shares > 0
+                sold |= {s.instrument_id} if shares > 0 else set()
+            elif (
+                shares == 0
+                and s.instrument_id not in bought | sold
+                and len(bought) < self.settings.limits.new_entries_a_day_max
+                and (s.instrument_id in account or len(account | bought) < self.settings.limits.positions_max)
+                and self._room(s)
+            ):
+                bought.add(s.instrument_id)
+                self.admissible += 1
+
+    def _room(self, signal: Signal) -> bool:
+        """Tell whether one more share fits under the position's fraction; what another strategy holds counts."""
+        held = self.broker.positions.get(signal.instrument_id, 0)
+        return (held + 1) * signal.close_usd * Decimal("1.02") <= Decimal("0.05") * self.broker.worth_usd()
+
+    # ------------------------------------------------------------ the program's stages
+
+    @contextmanager
+    def _journal(self, command: str) -> Iterator[WatchedJournal]:
+        self.runs += 1
+        with WatchedJournal.open(
+            self.home.journal,
+            now_us=lambda: self.loop.at_us,
+            run_id=f"{command}-{self.seed}-{self.runs}",
+            settings_hash="proof",
+        ) as journal:
+            trades = command != "evening"
+            journal.fuse = self.fuse
+            journal.refuses = lambda: trades and self.dice.strikes("journal write fails")
+            yield journal
+
+    def _parts(self, journal: WatchedJournal) -> Parts:
+        clock = VirtualClock(self.loop)
+
+        async def connect(id_of_symbol: Callable[[str], str | None]) -> Connected:
+            venue = SimulatedVenue(self.broker, self.fuse)
+            account = await venue.connect()
+            self.broker.on_write = lambda intent: self.judge.at_write(intent, venue.quotes.get(intent.instrument_id))
+            return Connected(venue, venue, account)
+
+        return Parts(
+            home=self.home,
+            settings=self.settings,
+            settings_hash="proof",
+            run_id="proof",
+            clock=clock,
+            calendar=calendar(),
+            store=StillStore(self.home.store),
+            journal=journal,
+            strategies=(),
+            modes=self.modes,
+            combinations=(),
+            ranking=ranking(self.settings),
+            limits=limits(self.settings),
+            sizing=sizing(self.settings),
+            sizing_by_strategy={},
+            outbox=Outbox(self.home.outbox),
+            route=MailRoute("", 25, "none", "", "", "bft@localhost", (), 1.0),
+            connect=connect,
+            pull=None,
+            say=Silent(),
+        )
+
+    def _morning(self, session: date) -> None:
+        day = calendar().session(session)
+        self.loop.pass_time((day.open_us - self.loop.at_us) / SECOND_US + 900)
+        self.broker.session = session
+        for instrument_id, price in self.broker.prices_usd.items():
+            moved = price * Decimal(str(round(1 + self.dice.between(-0.008, 0.008), 6)))
+            self.broker.prices_usd[instrument_id] = moved.quantize(Decimal("0.01"))
+        for attempt in range(RUNS_MAX):
+            if attempt == 0 and self.crash_at is not None:
+                self.fuse.arm(self.crash_at)
+            elif attempt < RUNS_MAX - 1 and self.dice.strikes("crash"):
+                self.fuse.arm(self.dice.random.randint(1, 60))
+            else:
+                self.fuse.arm(None)
+            ended = self._run_morning(session)
+            self.points = max(self.points, self.fuse.passed)
+            self._wait(self.dice.between(1, 120))
+            if ended and not self.dice.strikes("run again"):
+                break
+        self.fuse.arm(None)
+
+    def _run_morning(self, session: date) -> bool:
+        """Run the morning once; tell whether it came to its end."""
+        try:
+            with self._journal("morning") as journal:
+                parts = self._parts(journal)
+                heard = Heard(parts, session, kept=self.mails)
+                done = self.loop.run(morning(parts, session, heard))
+            self.halts += done.outcome.value != "done"
+            return done.outcome.value != "account not read"
+        except Crash:
+            self.broker.sink = None
+            return False
+        except BftError as error:
+            self.broker.sink = None
+            self.halts += 1
+            self.stops.append(error.message)
+            return False
+
+    def _user(self) -> None:
+        if self.dice.strikes("user trades"):
+            self.broker.user_trades(self.dice.random.choice(sorted(self.broker.prices_usd)), 10)
+        ours = sorted({i for (_, i), shares in self.ledger.held("paper").items() if shares > 1})
+        if ours and self.dice.strikes("user sells ours"):
+            self.broker.user_trades(self.dice.random.choice(ours), -1)
+        self._wait(self.dice.between(60, 600))
+
+    def _settle(self, session: date) -> None:
+        """Close with the faults still on, then heal everything and reconcile until nothing changes."""
+        day = calendar().session(session)
+        self.loop.pass_time(max(0.0, (day.close_us - self.loop.at_us) / SECOND_US + 1))
+        self._close(session)
+        if self.dice.calm and self.crash_at is None:
+            return
+        self.dice.healed = True
+        for _ in range(2):
+            self._wait(200)
+            self._reconcile(session)
+        self._close(session)
+        self.dice.healed = False
+
+    def _close(self, session: date) -> None:
+        try:
+            with self._journal("close") as journal:
+                parts = self._parts(journal)
+                self._keep_problem(heard := Heard(parts, session, kept=self.mails))
+                self.loop.run(close(parts, session, heard))
+                self._keep_problem(heard)
+        except (BftError, Crash):
+            self.broker.sink = None
+
+    def _reconcile(self, session: date) -> None:
+        try:
+            with self._journal("reconcile") as journal:
+                parts = self._parts(journal)
+                heard = Heard(parts, session, kept=self.mails)
+                self.loop.run(reconcile_now(parts, session, heard))
+                self._keep_problem(heard)
+        except CheckGateway:
+            self.broker.sink = None
+
+    def _keep_problem(self, heard: Heard) -> None:
+        """Keep what a run's end says as a mail: the program's `told` mails it."""
+        if heard.problem is not None:
+            words = heard.problem.message
+            mail = MailMessage("failure", words, words, "", heard.session, words)
+            self.mails.setdefault(mail.identity, mail)
+
+    def _wait(self, seconds: float) -> None:
+        self.loop.run(asyncio.sleep(seconds))
+
+
+def statuses_of(result: SeedResult) -> str:
+    """Say in one line where a seed's intents ended."""
+    return ", ".join(f"{state} {count}" for state, count in sorted(result.states.items()))
+
+
+__all__ = ["ACCOUNT", "IntentStatus", "Seed", "SeedResult", "sessions", "shared_store", "statuses_of"]
