@@ -47,8 +47,8 @@ def _first_catch(name: str, seeds: int) -> tuple[str, int, str]:
     return name, -1, ""
 
 
-def _crash_points(seed: int) -> tuple[int, int, list[str]]:
-    """End a calm first morning at each of its points in turn; return points, sessions run and violations in words."""
+def _crash_points(seed: int) -> tuple[int, list[str]]:
+    """End a calm first morning at each of its points in turn; return the points and the violations in words."""
     from proof.seed import Seed, shared_store
 
     found: list[str] = []
@@ -59,7 +59,7 @@ def _crash_points(seed: int) -> tuple[int, int, list[str]]:
         for point in range(1, points + 1):
             result = Seed(seed, root, calm=True, crash_at=point).run()
             found += [f"seed {seed} point {point}: {v.invariant}: {v.words}" for v in result.violations]
-    return points, points, found
+    return points, found
 
 
 def _spread(pool: ProcessPoolExecutor, work: Callable[..., T], jobs: list[tuple[object, ...]]) -> Iterator[T]:
@@ -126,8 +126,8 @@ def _sabotages(pool: ProcessPoolExecutor, seeds: int) -> int:
 def _crashes(pool: ProcessPoolExecutor, seeds: int) -> int:
     points = 0
     found: list[str] = []
-    for one, _, words in _spread(pool, _crash_points, [(CRASH_FROM + n,) for n in range(seeds)]):
-        points, found = points + one, found + words
+    for one, violations in _spread(pool, _crash_points, [(CRASH_FROM + n,) for n in range(seeds)]):
+        points, found = points + one, found + violations
     _say(f"{points} crash points of {seeds} mornings, each ended there and run again: {len(found)} violations")
     for words in found[:20]:
         _say(f"  VIOLATION {words}")

@@ -72,16 +72,13 @@ class Broker:
         self.cancels: list[str] = []
         self.session = date.min
         self.daily_pnl_usd: Decimal | None = Decimal(0)
-        self.sink: Callable[[Execution | OrderUpdate], None] | None = None
-        self.on_write: Callable[[OrderIntent], None] | None = None
+        self.sinks: list[Callable[[Execution | OrderUpdate], None]] = []
         self._next_perm, self._next_exec = 7000, 1
 
     # ------------------------------------------------------------ what clients do
 
     def place(self, intent: OrderIntent, *, arrives: bool = True) -> Order | None:
         """Take an order message off the socket; one that is swallowed was written and never exists."""
-        if self.on_write is not None:
-            self.on_write(intent)
         self.writes.append(Write(intent, self.loop.at_us, arrives))
         if not arrives:
             return None
@@ -169,23 +166,27 @@ class Broker:
         old = order.executions[exec_id]
         new = replace(old, quantity=old.quantity - fewer, price_usd=old.price_usd + CENT, revision=old.revision + 1)
         self._book(order, new, old)
-        if self.sink is not None and not order.muted:
-            self.sink(new)
+        if not order.muted:
+            self._emit(new)
 
     def _announce(self, order: Order, execution: Execution) -> None:
-        if self.sink is None or order.muted:
+        if not self.sinks or order.muted:
             return
-        dice, sink = self.dice, self.sink
+        dice = self.dice
         if dice.strikes("commission late"):
-            sink(replace(execution, commission_usd=None))
-            self._later(dice.between(0.1, 5), lambda: sink(execution) if self.sink is sink else None)
+            self._emit(replace(execution, commission_usd=None))
+            self._later(dice.between(0.1, 5), lambda: self._emit(execution))
         else:
-            sink(execution)
+            self._emit(execution)
         if dice.strikes("execution twice"):
-            sink(execution)
+            self._emit(execution)
         self.tell(order, "filled" if order.filled == order.quantity else "working")
         if dice.strikes("status out of order"):
             self.tell(order, "working")
+
+    def _emit(self, update: Execution | OrderUpdate) -> None:
+        for sink in self.sinks:
+            sink(update)
 
     def _book(self, order: Order, new: Execution, old: Execution | None) -> None:
         order.executions[new.exec_id] = new
@@ -207,8 +208,8 @@ class Broker:
 
     def tell(self, order: Order, word: str, detail: str = "") -> None:
         """Say a status to whoever is connected."""
-        if self.sink is not None and order.ours and not order.muted:
-            self.sink(OrderUpdate(order.reference.removeprefix(PREFIX), word, detail or word))
+        if order.ours and not order.muted:
+            self._emit(OrderUpdate(order.reference.removeprefix(PREFIX), word, detail or word))
 
     def end_session(self) -> None:
         """Expire every DAY order; nobody is connected to hear it."""

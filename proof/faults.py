@@ -30,6 +30,8 @@ FAULTS: dict[str, str] = {
     "crash": "X8",
     "journal write fails": "X40",
     "run again": "X31",
+    "two runs at once": "X31",
+    "process stood still": "X32",
     "quote missing": "Q1",
     "quote one-sided": "Q1",
     "quote crossed": "Q1",

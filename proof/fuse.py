@@ -7,6 +7,7 @@ from typing import Any
 
 from bar_fly_trading.errors import FreeDisk
 from bar_fly_trading.journal import Journal
+from bar_fly_trading.journal.lease import Lease
 from bar_fly_trading.trading.orders import IntentChange
 
 
@@ -40,6 +41,15 @@ class WatchedJournal(Journal):
 
     fuse: Fuse
     refuses: Callable[[], bool]
+    pauses: Callable[[], None]
+    elsewhere = False
+
+    def take_lease(
+        self, account: str, *, ttl_s: float, monotonic_us: Callable[[], int], alone_on_host: bool = False
+    ) -> Lease:
+        """Take the lease as the program does; one of a run elsewhere is never taken over before it ran out."""
+        alone = alone_on_host and not self.elsewhere
+        return super().take_lease(account, ttl_s=ttl_s, monotonic_us=monotonic_us, alone_on_host=alone)
 
     def append(self, kind: str, payload: Mapping[str, Any], *, at_us: int, changes: Sequence[IntentChange] = ()) -> int:
         """Append as the program does, between two points."""
@@ -47,5 +57,6 @@ class WatchedJournal(Journal):
         if self.refuses():
             raise FreeDisk("the disk refused a write to the journal.", way_out="Free space.")
         seq = super().append(kind, payload, at_us=at_us, changes=changes)
+        self.pauses()
         self.fuse.point(f"after the record {kind}")
         return seq

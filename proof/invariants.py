@@ -64,6 +64,8 @@ class Judge:
                 intent.limit_price_usd
             )
             self._demand(same, "I3", f"{who}: what was written down is another order")
+        late_us = self.broker.loop.at_us - self.ledger.lease_until_us(ACCOUNT)
+        self._demand(late_us <= 0, "I5", f"{who} {late_us} us after the lease had run out")
         self._quote(intent, quote, who)
         if planned is not None and plan is not None:
             self._limits(intent, planned, plan, who)

@@ -95,6 +95,11 @@ class Ledger:
                 held[at] = held.get(at, 0) + sign * fill.quantity
         return held
 
+    def lease_until_us(self, account: str) -> int:
+        """Return until when anybody may send for an account, 0 where nobody ever could."""
+        row = self._connection.execute("SELECT expires_at FROM leases WHERE account = ?", (account,)).fetchone()
+        return 0 if row is None else int(row[0])
+
     def broken_link(self) -> str | None:
         """Return the first break of the hash chain in words, None where it holds."""
         before = None

@@ -13,6 +13,7 @@ from bar_fly_trading.daily_pipeline import driver
 from bar_fly_trading.day import broker, orders, planning
 from bar_fly_trading.day.events import DayState, Send, SendReported, Tell
 from bar_fly_trading.errors import FreeDisk
+from bar_fly_trading.journal import lease
 from bar_fly_trading.trading import checks
 from bar_fly_trading.trading.fills import count_execution
 from bar_fly_trading.trading.orders import Execution, Mode, Record, State
@@ -200,6 +201,10 @@ def _cancel_is_certain(state: DayState, name: str) -> Any:
     return _timer_fired(state, name)
 
 
+def _no_words(*_: Any) -> str:
+    return ""
+
+
 def _frozen_plan_forgotten(*_: Any) -> None:
     return None
 
@@ -215,6 +220,15 @@ SABOTAGES: tuple[Sabotage, ...] = (
     Sabotage("that it is being sent is not written down", ((orders, "_write_and_send", _sending_not_written),)),
     Sabotage("another quantity leaves than was written down", ((orders, "_write_and_send", _another_quantity),)),
     Sabotage("a refused journal write is passed over", ((driver.Driver, "_perform", _swallows_refusals),)),
+    Sabotage(
+        "a run that lost its lease goes on",
+        (
+            (lease, "lost", _no_words),
+            (lease, "taken_over", _no_words),
+            (driver.Driver, "_quote_too_old", _no_words),
+        ),
+    ),
+    Sabotage("a quote that grew old before the send is used", ((driver.Driver, "_quote_too_old", _no_words),)),
     Sabotage("an execution told twice counts twice", _fills(_counts_twice)),
     Sabotage("corrections are ignored", _fills(_ignores_corrections)),
     Sabotage("corrections count beside what they correct", _fills(_adds_corrections)),

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import polars as pl
 
 from bar_fly_trading.daily_pipeline.close import close, reconcile_now
-from bar_fly_trading.daily_pipeline.morning import morning
+from bar_fly_trading.daily_pipeline.morning import MorningDone, morning
 from bar_fly_trading.daily_pipeline.parts import Connected, Parts
 from bar_fly_trading.daily_pipeline.records import EVENING_KIND, Evening
 from bar_fly_trading.daily_pipeline.telling import Mails
@@ -302,7 +302,13 @@ class Seed:
             trades = command != "evening"
             journal.fuse = self.fuse
             journal.refuses = lambda: trades and self.dice.strikes("journal write fails")
+            journal.pauses = lambda: self._stand_still() if trades else None
             yield journal
+
+    def _stand_still(self) -> None:
+        """Let time pass while the process does nothing, as one that was stopped or swapped out."""
+        if self.dice.strikes("process stood still"):
+            self.loop.pass_time(self.dice.random.choice((8.0, 30.0, 600.0)))
 
     def _parts(self, journal: WatchedJournal) -> Parts:
         clock = VirtualClock(self.loop)
@@ -310,7 +316,7 @@ class Seed:
         async def connect(id_of_symbol: Callable[[str], str | None]) -> Connected:
             venue = SimulatedVenue(self.broker, self.fuse)
             account = await venue.connect()
-            self.broker.on_write = lambda intent: self.judge.at_write(intent, venue.quotes.get(intent.instrument_id))
+            venue.on_write = self.judge.at_write
             return Connected(venue, venue, account)
 
         return Parts(
@@ -363,17 +369,35 @@ class Seed:
             with self._journal("morning") as journal:
                 parts = self._parts(journal)
                 heard = Heard(parts, session, kept=self.mails)
-                done = self.loop.run(morning(parts, session, heard))
+                if self.dice.strikes("two runs at once"):
+                    done = self.loop.run(self._with_rival(parts, session, heard))
+                else:
+                    done = self.loop.run(morning(parts, session, heard))
             self.halts += done.outcome.value != "done"
             return done.outcome.value != "account not read"
         except Crash:
-            self.broker.sink = None
+            self.broker.sinks.clear()
             return False
         except BftError as error:
-            self.broker.sink = None
+            self.broker.sinks.clear()
             self.halts += 1
             self.stops.append(error.message)
             return False
+
+    async def _with_rival(self, parts: Parts, session: date, heard: Heard) -> MorningDone:
+        """Run the morning beside one on another machine that shares the journal, begun a little before or after."""
+        with self._journal("rival") as journal:
+            journal.elsewhere = True
+            rival = asyncio.create_task(self._rival(replace(parts, journal=journal), session))
+            await asyncio.sleep(self.dice.between(0, 3))
+            try:
+                return await morning(parts, session, heard)
+            finally:
+                await asyncio.gather(rival, return_exceptions=True)
+
+    async def _rival(self, parts: Parts, session: date) -> None:
+        await asyncio.sleep(self.dice.between(0, 3))
+        await morning(parts, session, Heard(parts, session, kept=self.mails))
 
     def _user(self) -> None:
         if self.dice.strikes("user trades"):
@@ -405,7 +429,7 @@ class Seed:
                 self.loop.run(close(parts, session, heard))
                 self._keep_problem(heard)
         except (BftError, Crash):
-            self.broker.sink = None
+            self.broker.sinks.clear()
 
     def _reconcile(self, session: date) -> None:
         try:
@@ -415,7 +439,7 @@ class Seed:
                 self.loop.run(reconcile_now(parts, session, heard))
                 self._keep_problem(heard)
         except CheckGateway:
-            self.broker.sink = None
+            self.broker.sinks.clear()
 
     def _keep_problem(self, heard: Heard) -> None:
         """Keep what a run's end says as a mail: the program's `told` mails it."""

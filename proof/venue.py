@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from decimal import Decimal
 
 from bar_fly_trading.errors import CheckGateway
@@ -26,6 +26,7 @@ class SimulatedVenue:
         self._connected = False
         self._queue: asyncio.Queue[Execution | OrderUpdate] = asyncio.Queue()
         self.quotes: dict[str, tuple[Quote, int]] = {}
+        self.on_write: Callable[[OrderIntent, tuple[Quote, int] | None], None] = lambda intent, quote: None
 
     # ------------------------------------------------------------ the connection
 
@@ -35,7 +36,7 @@ class SimulatedVenue:
         if self.broker.dice.strikes("gateway down at start"):
             raise CheckGateway("the simulated Gateway refuses the connection.", way_out="Wait for it.")
         self._connected = True
-        self.broker.sink = self._queue.put_nowait
+        self.broker.sinks.append(self._queue.put_nowait)
         for order in self._shown():
             if order.ours and order.session == self.broker.session:
                 for execution in order.executions.values():
@@ -47,14 +48,13 @@ class SimulatedVenue:
     async def disconnect(self) -> None:
         """Close."""
         self._connected = False
-        if self.broker.sink == self._queue.put_nowait:
-            self.broker.sink = None
+        if self._queue.put_nowait in self.broker.sinks:
+            self.broker.sinks.remove(self._queue.put_nowait)
 
     def _lose(self) -> None:
         if self._connected:
             self._connected = False
-            if self.broker.sink == self._queue.put_nowait:
-                self.broker.sink = None
+            self.broker.sinks.remove(self._queue.put_nowait)
             self._queue.put_nowait(OrderUpdate("", "disconnected", "the simulated connection broke"))
 
     def is_connected(self) -> bool:
@@ -153,6 +153,7 @@ class SimulatedVenue:
         if dice.strikes("drop before the write"):
             self._lose()
             return SendOutcome("NOT_SENT", "the connection broke before the write")
+        self.on_write(intent, self.quotes.get(intent.instrument_id))
         order = self.broker.place(intent, arrives=not dice.strikes("order swallowed"))
         self.fuse.point("after the write")
         if order is None:

@@ -27,7 +27,7 @@ from bar_fly_trading.settings.names import ALIASES, environment_key
 ROOT = Path(__file__).parents[2]
 BFT = Path(sys.executable).with_name("bft")
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-GROUPS = {"import", "export", "store"}
+GROUPS = {"journal", "import", "export", "store"}
 # What the roadmap asks for and this version must say it does not have.
 NOT_BUILT = ("Live trading", "Approval", "SMS", "Dashboard", "Options", "Columns", "Backtest")
 

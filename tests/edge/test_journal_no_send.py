@@ -132,6 +132,7 @@ def drive(journal: Journal, clock: FixedClock, desk: Desk) -> None:
         clock=clock,
         tell=lambda tell: None,
         say=lambda action: None,
+        quote_age_s_max=5.0,
     )
     asyncio.run(driver.run(state))
 

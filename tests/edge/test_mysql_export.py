@@ -146,7 +146,11 @@ def test_a_dry_run_counts_and_writes_nothing(
     mysql_server: MysqlServer, mysql_database: str, stored: Store, tmp_path: Path
 ) -> None:
     """A dry run says what would be made and inserted, with a user who may only read, and the database stays empty."""
-    mysql_server.do(None, f"GRANT SELECT ON {mysql_database}.* TO 'bft_dry'@'%' IDENTIFIED BY 'only-reads'")
+    mysql_server.do(
+        None,
+        "CREATE USER IF NOT EXISTS 'bft_dry'@'%' IDENTIFIED BY 'only-reads'",
+        f"GRANT SELECT ON {mysql_database}.* TO 'bft_dry'@'%'",
+    )
     url = mysql_server.url(mysql_database, user="bft_dry", password="only-reads")
     dry = written(url, stored, tmp_path, dry_run=True)
     assert mysql_server.rows(mysql_database, "SHOW TABLES") == []

@@ -17,6 +17,7 @@ from tests.edge.test_pull_night import Simulator, at_us, night, simulated
 
 from bar_fly_trading.daily_pipeline.universe import asked_as, listing_notes, names_to_pull, outside_at
 from bar_fly_trading.data.call_plan import Holdings, Wants, plan_calls
+from bar_fly_trading.data.importers.membership import import_membership
 from bar_fly_trading.data.pull_night import night_plan
 from bar_fly_trading.data.renames import rename, reuse
 from bar_fly_trading.data.store import Store
@@ -222,8 +223,15 @@ def test_a_list_that_lacks_many_of_our_names_is_not_believed(store: Store, tmp_p
     assert store.read("listings").filter(pl.col("status") != "Active").is_empty()
 
 
-def test_leavers_are_pulled_no_more_unless_held(store: Store) -> None:
-    """A list of names is pulled with what is held beside it; a name that is neither is not asked."""
+def test_leavers_are_pulled_no_more_unless_held(store: Store, tmp_path: Path) -> None:
+    """What left the index, or is in no list, is asked only while it is held; a member never seen here is asked."""
+    path = tmp_path / "members.csv"
+    path.write_text(f"symbol,start_date,end_date\nFB,2015-01-02,{CHANGE}\nTWO,2015-01-02,\nNEVER,2015-01-02,\n")
+    import_membership(path, store, CALENDAR, index="sp500", recorded_at_us=at_us(f"{AFTER}T18:00"))
+    index = UniverseRule("sp500", ("CALM0",))
+    assert names_to_pull(store, index, (), BEFORE, at_us(f"{AFTER}T18:00")) == ("CALM0", "FB", "NEVER", "TWO")
+    assert names_to_pull(store, index, (), AFTER, at_us(f"{AFTER}T18:00")) == ("CALM0", "NEVER", "TWO")
+    assert names_to_pull(store, index, ("us:FB",), AFTER, at_us(f"{AFTER}T18:00"))[-1] == "FB"
     now_us = at_us(f"{AFTER}T18:00")
     rule = UniverseRule("", ("CALM0", "NEW"), "watch.txt")
     assert names_to_pull(store, rule, (), AFTER, now_us) == ("CALM0", "NEW")

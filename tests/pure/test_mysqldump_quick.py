@@ -116,6 +116,22 @@ def test_plain_rows_do_go_the_quick_way(gap: str) -> None:
     assert agree(body([("1", "2", "'x'")], gap), KINDS[1])
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"('a',1,),('b',2,3);",
+        b"('a',1,2),('b',,3);",
+        b"('a',1,2),('b',3);",
+        b"('a',1,2),('b',2,3,4);",
+        b"('a',1,2), ('b',2,3);",
+    ],
+)
+def test_rows_with_a_value_too_few_or_many_are_left_to_the_exact_way(data: bytes) -> None:
+    """A value that is missing is no NULL: such rows are never taken quickly."""
+    plain = quick.plain(data, 0)
+    assert plain is None or quick.frame_of([plain], COLUMNS, "utf8mb4", KINDS[0]) is None
+
+
 @given(st.lists(st.tuples(MOSTLY, MOSTLY), min_size=1, max_size=4), st.integers(0, 60), st.integers(0, 60))
 @settings(max_examples=4000 if PROVE else 300, deadline=None)
 def test_a_statements_end_is_found_however_it_is_cut(rows: list[tuple[str, ...]], one: int, two: int) -> None:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bar_fly_simulators.clock import parse_at
-from bar_fly_simulators.gateway.broker import Broker, fresh_state
+from bar_fly_simulators.gateway.broker import Broker
 from bar_fly_simulators.gateway.contracts import Contracts, isin
 from bar_fly_simulators.gateway.faults import FaultTable, PartialFill
 from bar_fly_simulators.gateway.ledger import Ledger, commission
@@ -28,7 +28,7 @@ from bar_fly_simulators.gateway.orders import (
     Stock,
 )
 from bar_fly_simulators.gateway.quotes import Quotes
-from bar_fly_simulators.gateway.state import load_state, save_state
+from bar_fly_simulators.gateway.state import fresh_state, load_state, save_state
 from bar_fly_simulators.market import Market, load_market
 
 ACCOUNTS = ("DUS000001",)

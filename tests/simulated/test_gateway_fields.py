@@ -16,9 +16,9 @@ from bar_fly_simulators.control import Control
 from bar_fly_simulators.gateway import order_replies, replies, requests
 from bar_fly_simulators.gateway.fields import Cursor, execution_time, number
 from bar_fly_simulators.gateway.framing import FrameReader, MalformedMessage, encode_frame, split_fields
+from bar_fly_simulators.gateway.handshake import negotiated
 from bar_fly_simulators.gateway.orders import Execution, Order, Position, Stock
 from bar_fly_simulators.gateway.place_order import place_order
-from bar_fly_simulators.gateway.server import negotiated
 from bar_fly_simulators.gateway.wire import Wire
 
 # A loaded machine is slow: time is not what these tests are about.

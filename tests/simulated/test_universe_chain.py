@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 
 from tests.simulated.conftest import NEXT_DAY, SETTINGS, SIGNAL_DAY, Chain, Gateway
@@ -60,6 +61,11 @@ def test_a_holding_that_left_the_universe_is_still_sold(ranked: Chain, gateway: 
     ranked.ok("close", "--as-of", NEXT_DAY, "--gateway", gateway.where)
     _only(ranked, 'symbols = ["GOLF", "SPLT"]')
     assert "SELL ALFA" in ranked.ok("evening", "--no-pull", "--as-of", NEXT_DAY)
+    plan = json.loads(ranked.ok("pull", "--plan", "--json", "--as-of", "2021-04-26"))
+    assert plan["calls"] == {
+        "TIME_SERIES_DAILY_ADJUSTED": 3,
+        "LISTING_STATUS": 2,
+    }  # GOLF, SPLT, and ALFA, which is held
     gateway.at("2021-04-22T09:31")
     assert ranked.morning(gateway, day=date(2021, 4, 22)).returncode == 0
     sold = [f for f in ranked.records("fill") if f["symbol"] == "ALFA" and f["side"] == "SELL"]

@@ -145,6 +145,14 @@ class Faults:
                 return fault
         return None
 
+    def pop(self, *kinds: str) -> Fault | None:
+        """Return the oldest fault of these kinds, whatever it is limited to, and end it; None where there is none."""
+        for fault in self._faults:
+            if fault.kind in kinds:
+                self._faults.remove(fault)
+                return fault
+        return None
+
     def active(self, *kinds: str, **attributes: str) -> Fault | None:
         """Return what `take` would, and use nothing up."""
         found = (f for f in self._faults if (not kinds or f.kind in kinds) and not f.skip and f.matches(attributes))

@@ -9,15 +9,14 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 
-from bar_fly_simulators.clock import new_york, session_hours_us
 from bar_fly_simulators.gateway import calendar
 from bar_fly_simulators.gateway.admission import Refusal, affordable, good_till_us, prices, validation
 from bar_fly_simulators.gateway.contracts import Contracts, NoDefinition
 from bar_fly_simulators.gateway.desk import Desk, attributes, group_of
 from bar_fly_simulators.gateway.faults import (
-    Action,
     DropOrders,
     FaultTable,
+    GatewayFault,
     Halted,
     HoldFills,
     LateFill,
@@ -31,30 +30,13 @@ from bar_fly_simulators.gateway.faults import (
 from bar_fly_simulators.gateway.faults.spec import UNSET
 from bar_fly_simulators.gateway.instruments import Instrument
 from bar_fly_simulators.gateway.interventions import intervene
-from bar_fly_simulators.gateway.ledger import Ledger, Standing, charges
+from bar_fly_simulators.gateway.ledger import Standing, charges
 from bar_fly_simulators.gateway.matching import Act, Match, Matcher, Step, trailing_stop
 from bar_fly_simulators.gateway.orders import AccountChanged, Event, Order, OrderChanged, OrderRequest, Previewed
 from bar_fly_simulators.gateway.quotes import Quotes
 from bar_fly_simulators.gateway.state import BrokerState
 from bar_fly_simulators.gateway.turns import Boundary, Turn, boundaries, session_for
 from bar_fly_simulators.market import Market
-
-PERM_IDS_A_DAY = 50_000
-"""permIds start at days since 1970 times this, so that Gateways started without a state on two days do not repeat one."""
-
-
-def fresh_state(account: str, cash: Decimal, market: Market, at_us: int) -> BrokerState:
-    """Return an account with cash alone, its market walked to `at_us`."""
-    today = new_york(at_us).date()
-    begun = [day for day in market.sessions if session_hours_us(day)[0] <= at_us]
-    return BrokerState(
-        account=account,
-        ledger=Ledger(cash),
-        at_us=at_us,
-        day=today,
-        opened=begun[-1] if begun else None,
-        next_perm_id=at_us // 86_400_000_000 * PERM_IDS_A_DAY + 1,
-    )
 
 
 class Broker:
@@ -118,7 +100,7 @@ class Broker:
         """Return the cash in USD that nothing holds back (`besides` an order that is about to change)."""
         return self.desk.available(besides)
 
-    def intervene(self, action: Action) -> bool:
+    def intervene(self, action: GatewayFault) -> bool:
         """Do what a fault does to orders, positions or prices; ValueError where nothing fits it, False where it is no such."""
         done = intervene(self.desk, self._market, action)
         if done:

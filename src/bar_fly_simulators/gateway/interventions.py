@@ -17,7 +17,7 @@ from bar_fly_simulators.gateway.turns import session_for
 from bar_fly_simulators.market import Market
 
 
-def intervene(desk: Desk, market: Market, action: faults.Action) -> bool:
+def intervene(desk: Desk, market: Market, action: faults.GatewayFault) -> bool:
     """Do what an action says; ValueError where nothing fits it; False where it is none of these."""
     done = _ACTIONS.get(type(action))
     if done is None:
@@ -219,7 +219,7 @@ def _shift_price(desk: Desk, market: Market, action: faults.ShiftPrice) -> None:
     desk.quotes.shift[_stock(desk, market, action.symbol).market_symbol] = action.fraction
 
 
-_ACTIONS: dict[type[faults.Action], Callable[[Desk, Market, Any], None]] = {
+_ACTIONS: dict[type[faults.GatewayFault], Callable[[Desk, Market, Any], None]] = {
     faults.FillNow: _fill_now,
     faults.CorrectExecution: _correct,
     faults.BustExecution: _bust,

@@ -14,6 +14,9 @@ CONDITION_FIELDS = {1: 7, 3: 4, 4: 4, 5: 5, 6: 6, 7: 6}
 """Fields of each order condition with its type: price, time, margin, execution, volume, percent change."""
 
 
+WITHOUT_LIMIT = frozenset({"MKT", "STP", "TRAIL"})
+
+
 def place_order(cursor: Cursor, server_version: int) -> OrderRequest:
     """Read an order; MalformedMessage where a field is missing, unreadable or left over."""
     unsupported: list[str] = []
@@ -50,8 +53,9 @@ def place_order(cursor: Cursor, server_version: int) -> OrderRequest:
         action=action,
         quantity=quantity,
         order_type=order_type,
-        limit_price=limit_price,
-        aux_price=aux_price,
+        # Clients spell a price that the type does not have as 0 or as nothing.
+        limit_price=None if order_type in WITHOUT_LIMIT else limit_price,
+        aux_price=aux_price or None,
         tif=tif,
         account=account,
         order_ref=order_ref,

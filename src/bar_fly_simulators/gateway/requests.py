@@ -54,7 +54,8 @@ def contract(cursor: Cursor) -> ContractQuery:
         symbol=cursor.text(),
         sec_type=cursor.text(),
         last_trade_date=cursor.text(),
-        strike=cursor.decimal_or_none(),
+        # 0 is no strike, as some clients spell it.
+        strike=cursor.decimal_or_none() or None,
         right=cursor.text(),
         multiplier=cursor.text(),
         exchange=cursor.text(),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections import deque
 from dataclasses import asdict
 from decimal import Decimal
@@ -14,24 +13,24 @@ from bar_fly_simulators.clock import SECOND_US
 from bar_fly_simulators.control import Control
 from bar_fly_simulators.gateway import faults as table
 from bar_fly_simulators.gateway import replies, requests
-from bar_fly_simulators.gateway.broker import Broker, fresh_state
+from bar_fly_simulators.gateway.broker import Broker
 from bar_fly_simulators.gateway.contracts import Contracts
-from bar_fly_simulators.gateway.faults import Action, FaultTable
-from bar_fly_simulators.gateway.fields import Cursor, eastern
+from bar_fly_simulators.gateway.faults import FaultTable, GatewayFault
+from bar_fly_simulators.gateway.fields import Cursor, eastern, number
 from bar_fly_simulators.gateway.framing import MalformedMessage
+from bar_fly_simulators.gateway.handshake import negotiated
 from bar_fly_simulators.gateway.orders import Event, OrderRequest
 from bar_fly_simulators.gateway.outages import Outages
 from bar_fly_simulators.gateway.pacing import Pace
 from bar_fly_simulators.gateway.quotes import Quotes
 from bar_fly_simulators.gateway.session import Session
-from bar_fly_simulators.gateway.state import BrokerState, load_state, plain, save_state
+from bar_fly_simulators.gateway.state import BrokerState, fresh_state, load_state, plain, save_state
 from bar_fly_simulators.gateway.stream import MarketDataStream
 from bar_fly_simulators.gateway.wire import SIMULATOR, Wire, received_name, show_counters
 from bar_fly_simulators.market import Market
 
 logger = logging.getLogger(__name__)
 
-SERVER_VERSION_MIN, SERVER_VERSION = 176, 178
 MESSAGES_PER_SECOND_MAX = 50
 TURN_S = 0.05
 QUOTE_S = 0.25
@@ -40,7 +39,6 @@ BARS_S = 5.0
 ACCOUNT_S = 180.0
 UNDERSTOOD_MAX = 1000
 
-_VERSIONS = re.compile(r"v(\d{1,4})\.\.(\d{1,4})(?: .*)?")
 _TAKEN = "Unable to connect as the client id is already in use. Retry with a unique client id."
 
 
@@ -108,7 +106,7 @@ class Gateway:
         order = {name: _shown(value) for name, value in asdict(request).items()}
         self._understood.append({"client": client_id, "server_version": server_version, "order": order})
 
-    def inject(self, fault: table.GatewayFault) -> None:
+    def inject(self, fault: GatewayFault) -> None:
         """Put a fault in force, or make an action happen; ValueError where it is out of bounds or fits nothing."""
         self.faults.put(fault)
 
@@ -177,7 +175,7 @@ class Gateway:
                 session.broker_back(tell=news.back.tell)
             session.wire.flush()
 
-    def _act(self, action: Action) -> None:
+    def _act(self, action: GatewayFault) -> None:
         if self.broker.intervene(action):
             self._publish()
         elif isinstance(action, table.DropConnections):
@@ -348,25 +346,10 @@ def _report_end(turns: asyncio.Task[None]) -> None:
 
 def _shown(value: object) -> object:
     if isinstance(value, Decimal):
-        return str(value.normalize()) if value else "0"
+        return number(value)
     if isinstance(value, dict):
         return {name: _shown(one) for name, one in value.items()}
     return [_shown(one) for one in value] if isinstance(value, list | tuple) else value
-
-
-def negotiated(versions: str) -> int:
-    """Return the server version for a client's `v157..178`; MalformedMessage where it speaks none from 176 to 178."""
-    match = _VERSIONS.fullmatch(versions)
-    if match is None:
-        raise MalformedMessage(f"the client asks for {versions[:40]!r}, not for versions like v157..178")
-    lowest, highest = int(match[1]), int(match[2])
-    version = min(SERVER_VERSION, highest)
-    if version < SERVER_VERSION_MIN or lowest > version:
-        text = (
-            f"the client speaks versions {lowest} to {highest}; this Gateway {SERVER_VERSION_MIN} to {SERVER_VERSION}"
-        )
-        raise MalformedMessage(text)
-    return version
 
 
 async def serve(

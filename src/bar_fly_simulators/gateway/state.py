@@ -11,11 +11,15 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from bar_fly_simulators.clock import new_york, session_hours_us
 from bar_fly_simulators.gateway.instruments import Combo, Leg, Option, Stock
 from bar_fly_simulators.gateway.ledger import Ledger
 from bar_fly_simulators.gateway.orders import Execution, Order, Position
+from bar_fly_simulators.market import Market
 
 SCHEMA = 2
+PERM_IDS_A_DAY = 50_000
+"""permIds start at days since 1970 times this, so that Gateways started without a state on two days do not repeat one."""
 _RECORDS: dict[str, type[Any]] = {
     kind.__name__: kind for kind in (Stock, Option, Leg, Combo, Position, Order, Execution)
 }
@@ -38,6 +42,20 @@ class BrokerState:
     executions: list[Execution] = field(default_factory=list)
     highest_order_id: dict[int, int] = field(default_factory=dict)
     epoch: int = 0
+
+
+def fresh_state(account: str, cash: Decimal, market: Market, at_us: int) -> BrokerState:
+    """Return an account with cash alone, its market walked to `at_us`."""
+    today = new_york(at_us).date()
+    begun = [day for day in market.sessions if session_hours_us(day)[0] <= at_us]
+    return BrokerState(
+        account=account,
+        ledger=Ledger(cash),
+        at_us=at_us,
+        day=today,
+        opened=begun[-1] if begun else None,
+        next_perm_id=at_us // 86_400_000_000 * PERM_IDS_A_DAY + 1,
+    )
 
 
 def save_state(path: Path, state: BrokerState) -> None:

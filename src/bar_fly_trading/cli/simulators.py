@@ -19,6 +19,14 @@ ControlPort = Annotated[int, typer.Option(help="Port of the control door (JSON: 
 Cash = Annotated[str, typer.Option(help="Cash of the simulated account in USD.")]
 Account = Annotated[str, typer.Option(help="Name of the simulated account.")]
 State = Annotated[Path | None, typer.Option(help="File that keeps the account over restarts.")]
+ReadOnly = Annotated[bool, typer.Option("--read-only-api", help="Refuse orders, as the setting of that name does.")]
+MessagesMax = Annotated[
+    int,
+    typer.Option("--messages-per-second-max", min=0, help="A client that sends more gets error 100 (0: any number)."),
+]
+RollBack = Annotated[
+    bool, typer.Option("--roll-back-ids", help="Forget which order ids were used, as after some restarts.")
+]
 Tier = Annotated[str, typer.Option(help="Rate limit: free, 75, 150, 300, 600, 1200 or unlimited.")]
 
 
@@ -29,7 +37,9 @@ def _become(module: str, flags: dict[str, object]) -> None:
     """Replace this process by the simulator, so that signals and the exit code are its own."""
     argv = [sys.executable, "-m", f"bar_fly_simulators.{module}"]
     for name, value in flags.items():
-        if value is not None and value != "":
+        if value is True:
+            argv.append(f"--{name}")
+        elif value is not None and value is not False and value != "":
             argv += [f"--{name}", str(value)]
     sys.stdout.flush()
     os.execv(sys.executable, argv)  # noqa: S606 - our own interpreter and module
@@ -44,6 +54,9 @@ def gateway_sim(
     cash: Cash = "100000",
     account: Account = "DUS000001",
     state: State = None,
+    read_only_api: ReadOnly = False,
+    messages_per_second_max: MessagesMax = 50,
+    roll_back_ids: RollBack = False,
 ) -> None:
     """Start a simulated IB Gateway that unmodified IB clients can connect to."""
     _become(
@@ -57,6 +70,9 @@ def gateway_sim(
             "cash": cash,
             "account": account,
             "state": state,
+            "read-only-api": read_only_api,
+            "messages-per-second-max": messages_per_second_max,
+            "roll-back-ids": roll_back_ids,
         },
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
-from bar_fly_trading.clock import Clock
+from bar_fly_trading.clock import SECOND_US, Clock
 from bar_fly_trading.day import step
 from bar_fly_trading.day.events import (
     AccountNotRead,
@@ -34,6 +34,7 @@ from bar_fly_trading.day.events import (
 from bar_fly_trading.errors import CheckGateway
 from bar_fly_trading.journal import Journal
 from bar_fly_trading.trading.orders import Execution, Record, State
+from bar_fly_trading.trading.plan import OrderIntent
 from bar_fly_trading.venues.venue import ReadVenue, TradeVenue
 
 # Quotes asked at once; a market data line each, of which an account has 100.
@@ -53,13 +54,16 @@ class Driver:
         clock: Clock,
         tell: Callable[[Tell], None],
         say: Callable[[Action], None],
+        quote_age_s_max: float,
         lease_s: float | None = None,
     ) -> None:
         """Take the venue (None: not reachable, for that reason), the journal, the morning's clock, and two listeners.
 
+        `quote_age_s_max`: how old an order's quote may be when the order leaves.
         `lease_s`: how long the journal's lease lasts, which is renewed three times as often; None where nothing can be sent.
         """
-        self._lease_s = lease_s
+        self._lease_s, self._quote_age_s_max = lease_s, quote_age_s_max
+        self._quote_received_us: dict[str, int] = {}
         self._venue, self._trader, self._not_read_reason = venue, trader, not_read_reason
         self._journal, self._clock, self._tell, self._say = journal, clock, tell, say
         self._events: asyncio.Queue[Event | BaseException] = asyncio.Queue()
@@ -120,8 +124,8 @@ class Driver:
                 if self._trader is None:
                     raise AssertionError(f"{intent.symbol}: a send was asked for where nothing can send")
                 # Its SENDING is on the disk; a process that stood still since then must not send what others gave up.
-                if lost := self._journal.lease_lost():
-                    self._events.put_nowait(SendReported(intent.intent_key, State.NOT_SENT, lost))
+                if reason := self._journal.lease_lost() or self._quote_too_old(intent):
+                    self._events.put_nowait(SendReported(intent.intent_key, State.NOT_SENT, reason))
                     return
                 outcome = await self._trader.send(intent)
                 reported = SendReported(intent.intent_key, State(outcome.state), outcome.detail, outcome.perm_id)
@@ -133,6 +137,16 @@ class Driver:
                 self._start(self._timer(name, seconds))
             case Finish():
                 raise AssertionError("a finished day performs nothing more")
+
+    def _quote_too_old(self, intent: OrderIntent) -> str:
+        """Say that the order's quote grew too old between its check and its send, '' where it did not."""
+        received_us = self._quote_received_us.get(intent.instrument_id)
+        if received_us is None:
+            return f"there is no quote of {intent.symbol} in this run"
+        age_s = (self._clock.monotonic_us() - received_us) / SECOND_US
+        if 0 <= age_s <= self._quote_age_s_max:
+            return ""
+        return f"the quote of {intent.symbol} is {age_s:.1f} s old, at most {self._quote_age_s_max:g} s: this run stood still"
 
     async def _ask_account(self) -> None:
         if self._venue is None:
@@ -156,6 +170,7 @@ class Driver:
                 lost = ConnectionLost(error.message) if gone else QuoteNotRead(instrument_id, error.message)
                 self._events.put_nowait(lost)
                 return
+        self._quote_received_us[instrument_id] = self._clock.monotonic_us() - quote.age_us
         self._events.put_nowait(QuoteRead(quote, self._clock.now_us()))
 
     async def _keep_lease(self, every_s: float) -> None:

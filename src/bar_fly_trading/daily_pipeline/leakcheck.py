@@ -38,7 +38,6 @@ from bar_fly_trading.features.leakage_report import (
 )
 from bar_fly_trading.features.table import build
 
-SESSIONS_DEFAULT = 6
 # Names checked at a time: their tables of a whole history, twice, are what the memory holds.
 GROUP_SYMBOLS = 128
 # Enough names for every planted leak to show, and few enough for seconds.

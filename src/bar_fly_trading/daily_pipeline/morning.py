@@ -98,6 +98,7 @@ async def _decide(
         clock=clock,
         tell=lambda tell: _queue(parts, found, mails, tell, shadow),
         say=lambda action: _say(parts, action),
+        quote_age_s_max=parts.limits.quote_age_s_max,
         lease_s=parts.settings.gateway.lease_s,
     )
     _, finish = await driver.run(state)

@@ -33,6 +33,8 @@ FAULTS: dict[str, type[GatewayFault]] = {
 }
 """Every fault by its name on the control port."""
 
+_ACTIONS = tuple(kind for kind, fault in FAULTS.items() if issubclass(fault, Action))
+
 
 class FaultTable:
     """The faults in force, typed; it shares them with the control port."""
@@ -55,29 +57,27 @@ class FaultTable:
 
     def take(self, kind: type[T], **attributes: str) -> T | None:
         """Return the oldest fault of a kind that meets the attributes, used up by one; None where none does."""
-        return _typed(kind, self.shared.take(kind_of(kind), **attributes))
+        fault = self.shared.take(kind_of(kind), **attributes)
+        return None if fault is None else _typed(kind, fault)
 
     def active(self, kind: type[T], **attributes: str) -> T | None:
         """Return what `take` would, and use nothing up."""
-        return _typed(kind, self.shared.active(kind_of(kind), **attributes))
+        fault = self.shared.active(kind_of(kind), **attributes)
+        return None if fault is None else _typed(kind, fault)
 
     def clear(self, kind: type[GatewayFault] | None = None) -> None:
         """End every fault, or every one of a kind."""
         self.shared.clear(None if kind is None else kind_of(kind))
 
-    def take_actions(self) -> Iterator[Action]:
-        """Yield the actions that were posted, each once."""
-        for kind in FAULTS.values():
-            if issubclass(kind, Action):
-                while (found := self.take(kind)) is not None:
-                    yield found
+    def take_actions(self) -> Iterator[GatewayFault]:
+        """Yield the actions that were posted, oldest first, each once."""
+        while (fault := self.shared.pop(*_ACTIONS)) is not None:
+            yield _typed(FAULTS[fault.kind], fault)
 
 
 def _reader(fault: type[GatewayFault]) -> Callable[[dict[str, object]], dict[str, object]]:
     return lambda spec: read(fault, spec)
 
 
-def _typed(kind: type[T], fault: Fault | None) -> T | None:
-    if fault is None:
-        return None
+def _typed(kind: type[T], fault: Fault) -> T:
     return kind(**fault.options, **{name: value for name, value in fault.only.items() if value})  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ import polars as pl
 from bar_fly_trading.data.importers.mysqldump.literals import CHARSETS
 
 Places = npt.NDArray[np.int64]
+_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _MARK = re.compile(rb"\\.|['\";]", re.DOTALL)
 SEPARATORS = (b"),(", b"),\n(")
 _QUOTE, _CLOSE = ord("'"), ord(")")
@@ -174,6 +175,16 @@ def _unquoted(frame: pl.DataFrame, wanted: Collection[str], quotes: int) -> pl.D
         *(cell.count().alias(f"{name}_all") for name, cell in zip(names, cells, strict=True)),
     ).row(0, named=True)
     texts = [name for name in names if name in wanted]
+    floats = [name for name, kind in frame.schema.items() if kind.is_float()]
+    # "inf" and "nan" are numbers to polars, not in SQL; a value nobody wants must be one all the same.
+    odd = [~pl.col(name).is_finite() for name in floats]
+    odd += [
+        ~(mask | pl.col(name).str.contains(_NUMBER))
+        for name, mask in zip(names, whole, strict=True)
+        if name not in wanted
+    ]
+    if odd and frame.select(pl.any_horizontal(expr.any() for expr in odd)).item():
+        return None
     bare = any(counted[f"{name}_whole"] != counted[f"{name}_all"] for name in texts)
     # With as many quotes as whole cells account for, none has a third one and nothing else has any.
     if bare or quotes != 2 * sum(counted[f"{name}_whole"] for name in names):
