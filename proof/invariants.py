@@ -22,6 +22,8 @@ QUOTE_AGE_US_MAX = 5_000_000
 # A quote may be used for as long as the program needs to write two records and the message.
 HANDLING_US_MAX = 2_000_000
 OPEN_STATES = frozenset({"SENDING", "WORKING", "PARTIAL", "UNKNOWN"})
+TOLD_STATES = frozenset({"REJECTED", "EXPIRED", "CANCELLED", "BROKER_REJECTED", "UNKNOWN", "PARKED"})
+FILL_STATES = ("FILLED", "PARTIAL", "FILLED_LATE", "ADOPTED")
 UNBEGUN_STATES = frozenset({"PLANNED", "CHECKED", "AWAITING", "APPROVED"})
 
 
@@ -149,15 +151,15 @@ class Judge:
 
     # ------------------------------------------------------------ when a session has settled
 
-    def at_settle(self, session: date, signals: list[tuple[str, str, str, str]], mails: list[tuple[str, str]]) -> None:
+    def at_settle(self, session: date, signals: list[tuple[str, str, str, str]], mails: list[str]) -> None:
         """Judge a session once every fault is healed and the books were compared with the broker.
 
-        `signals`: strategy, instrument, side and purpose of every signal; `mails`: key and text of every mail so far.
+        `signals`: strategy, instrument, side and purpose of every signal; `mails`: the key of every order's mail so far.
         """
         intents = self.ledger.intents()
         self._orders(intents)
         self._executions(intents)
-        self._decisions(session, signals, mails)
+        self._decisions(session, signals)
         busted = self._busted()
         for key, (state, payload) in intents.items():
             if key in busted and state in {"PARTIAL", "UNKNOWN", "PARKED"}:
@@ -230,7 +232,7 @@ class Judge:
             self._demand(filled <= payload["quantity"], "I2", f"{at}: {filled} of {payload['quantity']} filled")
             self._demand(filled == payload["filled_quantity"], "I10", f"{at}: counts {payload['filled_quantity']}")
 
-    def _decisions(self, session: date, signals: list[tuple[str, str, str, str]], mails: list[tuple[str, str]]) -> None:
+    def _decisions(self, session: date, signals: list[tuple[str, str, str, str]]) -> None:
         plans = list(self.ledger.records("plan", session=session))
         self._demand(len(plans) <= 1, "I3", f"{len(plans)} plans of {session}")
         if not plans:
@@ -245,12 +247,17 @@ class Judge:
             complete = all(rejection[name] for name in ("rule", "observed", "limit", "reason"))
             self._demand(complete, "I7", f"a rejection of {rejection['symbol']} without its reason")
 
-    def _told(self, intents: dict[str, tuple[str, dict[str, Any]]], mails: list[tuple[str, str]]) -> None:
-        unsure: dict[str, str] = {}
+    def _told(self, intents: dict[str, tuple[str, dict[str, Any]]], mails: list[str]) -> None:
+        """Demand a mail of its own for every state that a paper order reached, however the runs ended."""
+        told = {tuple(key.split("|")[:2]) for key in mails}
         for record in self.ledger.records("intent"):
-            if record["state"] in {"UNKNOWN", "PARKED"}:
-                unsure[record["intent_key"]] = record["state"]
-        for key, state in unsure.items():
-            symbol = intents[key][1]["symbol"]
-            told = any(key in mail_key or symbol in text for mail_key, text in mails)
-            self._demand(told, "I8", f"{symbol} ({key[:6]}) became {state} and nobody was told")
+            key, state = record["intent_key"], record["state"]
+            payload = intents[key][1]
+            if payload["mode"] == "paper" and state in TOLD_STATES:
+                at = f"{payload['symbol']} ({key[:6]})"
+                invariant = "I8" if state in {"UNKNOWN", "PARKED"} else "I14"
+                self._demand((key, state) in told, invariant, f"{at} became {state} and nobody was told")
+        for fill in self.ledger.fills().values():
+            if fill.mode == "paper":
+                filled = any((fill.intent_key, state) in told for state in FILL_STATES)
+                self._demand(filled, "I14", f"execution {fill.exec_id} was told to nobody")

@@ -9,11 +9,12 @@ from importlib import import_module
 from typing import Any
 
 from bar_fly_trading import day
-from bar_fly_trading.daily_pipeline import driver
+from bar_fly_trading.daily_pipeline import driver, order_mails
 from bar_fly_trading.day import broker, orders, planning
-from bar_fly_trading.day.events import DayState, Send, SendReported, Tell
+from bar_fly_trading.day.events import DayState, Send, SendReported
 from bar_fly_trading.errors import FreeDisk
 from bar_fly_trading.journal import lease
+from bar_fly_trading.notify.orders import TOLD_STATES
 from bar_fly_trading.trading import checks
 from bar_fly_trading.trading.fills import count_execution
 from bar_fly_trading.trading.orders import Execution, Mode, Record, State
@@ -50,7 +51,7 @@ def planted(sabotage: Sabotage) -> Iterator[None]:
 _send_reported, _pick_up, _write_and_send = broker.send_reported, broker.pick_up, orders._write_and_send
 _make_plan, _order_updated = planning.make_plan, broker.order_updated
 _reserve, _take, _unseen, _perform = planning._reserve, planning._take, reconcile._unseen, driver.Driver._perform
-_repriced, _queue, _shadow, _reconcile = orders._repriced, morning._queue, orders._shadow, reconcile.reconcile
+_repriced, _shadow, _reconcile = orders._repriced, orders._shadow, reconcile.reconcile
 _size_exit, _with_standing, _timer_fired = size_exit, planning._with_standing, broker.timer_fired
 
 
@@ -176,11 +177,6 @@ def _keeps_quantity(state: DayState, intent: Any, read: Any, reason: str) -> Any
     return found if not hasattr(found, "quantity") else replace(found, quantity=intent.quantity)
 
 
-def _alarms_untold(parts: Any, found: Any, mails: Any, tell: Tell, shadow: Any) -> None:
-    if tell.kind != "alarm":
-        _queue(parts, found, mails, tell, shadow)
-
-
 def _misses_fills(session: Any, statuses: Any, snapshots: Any, **rest: Any) -> Any:
     return _reconcile(session, statuses, [replace(s, executions=()) for s in snapshots], **rest)
 
@@ -256,7 +252,10 @@ SABOTAGES: tuple[Sabotage, ...] = (
     Sabotage("every strategy is in paper", ((day.Morning, "mode_of", _everything_paper),)),
     Sabotage("a signal gets no decision", ((day, "make_plan", _second_plan),)),
     Sabotage("a second run plans anew", ((morning, "_frozen_plan", _frozen_plan_forgotten),)),
-    Sabotage("nobody is told of an order of unknown fate", ((morning, "_queue", _alarms_untold),)),
+    Sabotage(
+        "nobody is told of an order of unknown fate",
+        ((order_mails, "TOLD_STATES", TOLD_STATES - {State.UNKNOWN, State.PARKED}),),
+    ),
 )
 
 

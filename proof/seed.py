@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
@@ -19,6 +19,7 @@ import polars as pl
 
 from bar_fly_trading.daily_pipeline.close import close, reconcile_now
 from bar_fly_trading.daily_pipeline.morning import MorningDone, morning
+from bar_fly_trading.daily_pipeline.order_mails import queue_order_mails
 from bar_fly_trading.daily_pipeline.parts import Connected, Parts
 from bar_fly_trading.daily_pipeline.records import EVENING_KIND, Evening
 from bar_fly_trading.daily_pipeline.telling import Mails
@@ -218,8 +219,7 @@ class Seed:
             self.broker.end_session()
             self._settle(session)
             decided = [(s.strategy, s.instrument_id, s.side.value, s.purpose.value) for s in signals]
-            failures = [(m.key, m.text) for m in self.mails.values() if m.kind in {"failure", "summary"}]
-            self.judge.at_settle(session, decided, failures)
+            self.judge.at_settle(session, decided, [m.key for m in self.mails.values() if m.kind == "order"])
             if self.judge.found:
                 return number + 1
         return SESSIONS_A_SEED
@@ -305,6 +305,20 @@ class Seed:
             journal.pauses = lambda: self._stand_still() if trades else None
             yield journal
 
+    @contextmanager
+    def _mailing(self, journal: WatchedJournal) -> Iterator[None]:
+        """Queue the mails of what a stage did when it ends, well or not, as the program does; a crash queues nothing."""
+        try:
+            yield
+            queue_order_mails(journal, self._keep)
+        except BftError:
+            with suppress(BftError):
+                queue_order_mails(journal, self._keep)
+            raise
+
+    def _keep(self, mail: MailMessage) -> None:
+        self.mails.setdefault(mail.identity, mail)
+
     def _stand_still(self) -> None:
         """Let time pass while the process does nothing, as one that was stopped or swapped out."""
         if self.dice.strikes("process stood still"):
@@ -366,7 +380,7 @@ class Seed:
     def _run_morning(self, session: date) -> bool:
         """Run the morning once; tell whether it came to its end."""
         try:
-            with self._journal("morning") as journal:
+            with self._journal("morning") as journal, self._mailing(journal):
                 parts = self._parts(journal)
                 heard = Heard(parts, session, kept=self.mails)
                 if self.dice.strikes("two runs at once"):
@@ -423,7 +437,7 @@ class Seed:
 
     def _close(self, session: date) -> None:
         try:
-            with self._journal("close") as journal:
+            with self._journal("close") as journal, self._mailing(journal):
                 parts = self._parts(journal)
                 self._keep_problem(heard := Heard(parts, session, kept=self.mails))
                 self.loop.run(close(parts, session, heard))
@@ -433,7 +447,7 @@ class Seed:
 
     def _reconcile(self, session: date) -> None:
         try:
-            with self._journal("reconcile") as journal:
+            with self._journal("reconcile") as journal, self._mailing(journal):
                 parts = self._parts(journal)
                 heard = Heard(parts, session, kept=self.mails)
                 self.loop.run(reconcile_now(parts, session, heard))
