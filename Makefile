@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_HOME ?= demo-home
 JOBS ?= 2
+IB_CLIENTS := BFT_IB_CLIENTS_PYTHON=$(CURDIR)/$(VENV)/ib_clients/bin/python
 
 .PHONY: help demo test check bench prove lock clean
 
@@ -32,6 +33,12 @@ $(VENV)/.dev: $(VENV)/.demo requirements/dev.txt
 	$(BIN)/python -m pip install -q --no-deps --require-hashes -r requirements/dev.txt
 	@touch $@
 
+# IB's other clients drive the simulated Gateway in a process of their own: two of them want modules of one name.
+$(VENV)/.ib_clients: $(BIN)/python requirements/ib_clients.txt
+	$(PYTHON) -m venv $(VENV)/ib_clients
+	$(VENV)/ib_clients/bin/python -m pip install -q --no-deps --require-hashes -r requirements/ib_clients.txt
+	@touch $@
+
 demo: $(VENV)/.demo
 	$(BIN)/bft demo --home $(DEMO_HOME)
 
@@ -41,22 +48,24 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check
+test: check $(VENV)/.ib_clients
 	scripts/install_test_packages.sh
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	$(IB_CLIENTS) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 bench: $(VENV)/.dev
 	@for bench in benchmarks/*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
 
-prove: $(VENV)/.dev
+prove: $(VENV)/.dev $(VENV)/.ib_clients
 	scripts/install_test_packages.sh
-	BFT_PROVE=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --timeout 3600
+	$(BIN)/python -m proof
+	BFT_PROVE=1 $(IB_CLIENTS) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --timeout 3600
 
 # torch is pinned apart, and the sample prices are installed without their package's own dependencies.
 lock: $(VENV)/.dev
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --extra ml --extra dev pyproject.toml requirements/build.in -o requirements/dev.txt
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --extra ml --extra demo pyproject.toml requirements/build.in -c requirements/dev.txt -o requirements/demo.txt
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-deps requirements/data.in -o requirements/data.txt
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header requirements/ib_clients.in -o requirements/ib_clients.txt
 
 clean:
 	rm -rf $(VENV) $(DEMO_HOME)

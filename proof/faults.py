@@ -53,7 +53,6 @@ FAULTS: dict[str, str] = {
     "user cancels ours": "X26",
     "user sells ours": "X25",
     "user trades": "X25",
-    "signal twice": "S4",
     "signal for nothing held": "S11",
 }
 CALM_SHARE = 0.1

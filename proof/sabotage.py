@@ -210,8 +210,15 @@ def _fills(broken: Callable[..., Any]) -> tuple[tuple[Any, str, Any], ...]:
 
 
 SABOTAGES: tuple[Sabotage, ...] = (
-    Sabotage("an unknown order is sent again", ((broker, "send_reported", _resend_unknown),)),
-    Sabotage("a resumed run sends again what was being sent", ((broker, "pick_up", _resend_on_resume),)),
+    # The driver sends on no old quote, which alone would stop these two: that barrier is taken away as well.
+    Sabotage(
+        "an unknown order is sent again",
+        ((broker, "send_reported", _resend_unknown), (driver.Driver, "_quote_too_old", _no_words)),
+    ),
+    Sabotage(
+        "a resumed run sends again what was being sent",
+        ((broker, "pick_up", _resend_on_resume), (driver.Driver, "_quote_too_old", _no_words)),
+    ),
     Sabotage("the order leaves before it is written down", ((orders, "_write_and_send", _send_first),)),
     Sabotage("that it is being sent is not written down", ((orders, "_write_and_send", _sending_not_written),)),
     Sabotage("another quantity leaves than was written down", ((orders, "_write_and_send", _another_quantity),)),

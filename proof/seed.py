@@ -425,13 +425,15 @@ class Seed:
         """Close with the faults still on, then heal everything and reconcile until nothing changes."""
         day = calendar().session(session)
         self.loop.pass_time(max(0.0, (day.close_us - self.loop.at_us) / SECOND_US + 1))
-        self._close(session)
-        if self.dice.calm and self.crash_at is None:
+        calm = self.dice.calm and self.crash_at is None
+        if calm or self.dice.random.random() < 0.5:
+            self._close(session)
+        if calm:
             return
         self.dice.healed = True
-        for _ in range(2):
-            self._wait(200)
-            self._reconcile(session)
+        self._wait(200)
+        self._reconcile(session)
+        self._wait(200)
         self._close(session)
         self.dice.healed = False
 

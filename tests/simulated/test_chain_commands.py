@@ -13,8 +13,9 @@ from bar_fly_trading import errors
 from bar_fly_trading.cli.dates import session_of
 from bar_fly_trading.facts.sessions import Calendar, new_york_us
 
-# The lock, what SQLite keeps beside the journal, and the reasons beside a feature table are no results of their own.
-NOT_NAMED = re.compile(r"(/lock|/publish\.lock|/journal\.sqlite-(wal|shm)|\.excluded\.parquet)$")
+# The lock, what stands beside the journal (SQLite's own, and where it ends), and the reasons beside a feature table
+# are no results of their own.
+NOT_NAMED = re.compile(r"(/lock|/publish\.lock|/journal\.sqlite(-wal|-shm|\.head)|\.excluded\.parquet)$")
 
 
 def _files(home: Path) -> dict[Path, int]:
@@ -22,8 +23,9 @@ def _files(home: Path) -> dict[Path, int]:
 
 
 def _named(home: Path, path: Path, said: str) -> bool:
-    """Tell whether a path, or a folder of the home's that holds it, was printed; a checksum beside a file goes with it."""
+    """Tell whether a path, or a folder of the home's that holds it, was printed; a checksum or head beside a file goes with it."""
     path = path.with_suffix(".parquet") if path.suffix == ".sha256" else path
+    path = path.with_suffix("") if path.suffix == ".head" else path
     places = (p for p in (path, *path.parents) if home in p.parents)
     return any(re.search(re.escape(str(p)) + r"(?=[\s:;,)]|$)", said) for p in places)
 

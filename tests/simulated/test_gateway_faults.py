@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import struct
 from collections.abc import Awaitable, Callable
+from dataclasses import fields
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -171,6 +173,17 @@ def test_every_fault_is_listed_posted_and_refused_when_misspelt(kind: str) -> No
     status, answer = post(control, {"kind": kind, "sybmol": "AAA"})
     assert status == 400
     assert "sybmol" in answer
+
+
+def test_the_documentation_has_every_fault_and_no_other() -> None:
+    """docs/gateway_simulator.md lists each fault by the name that the control port takes, with each of its fields."""
+    page = Path(__file__).parents[2] / "docs" / "gateway_simulator.md"
+    rows = [line.split(" | ") for line in page.read_text().splitlines() if line.startswith("| `")]
+    shown = {row[0].split("`")[1]: row[1] for row in rows if row[0].split("`")[1] in FAULTS}
+    assert set(shown) == set(FAULTS)
+    for kind, own in shown.items():
+        names = {one.name for one in fields(FAULTS[kind])} - {"times", "skip"}
+        assert {f"`{name}`" in own for name in names} <= {True}, kind
 
 
 @pytest.mark.parametrize(
@@ -786,8 +799,6 @@ def hostile(seed: int) -> bytes:
 
 def test_no_bytes_take_the_gateway_down(market: Market, caplog: pytest.LogCaptureFixture) -> None:
     """300 clients send mutated frames (30,000 under BFT_PROVE's long form): each ends alone, and another client is served."""
-    import os
-
     rounds = 30_000 if os.environ.get("BFT_PROVE") else 300
 
     async def scene(gateway: Gateway, client: Client) -> None:

@@ -257,6 +257,18 @@ def test_an_oca_group_cancels_or_reduces(market: Market, kind: int, left: int | 
     assert found(broker, 3).status == "Cancelled"
 
 
+def test_an_oca_group_of_unequal_orders_shrinks_in_proportion(market: Market) -> None:
+    """Half of 4 filled takes half off 10; all of 4 filled ends the other, however large it is."""
+    broker = open_broker(market)
+    place(broker, order(1, "BUY", 10))
+    group = {"oca_group": "g", "oca_type": 3}
+    place(broker, limit(2, "SELL", 4, "120.00", **group), limit(3, "SELL", 10, "130.00", **group))
+    broker.intervene(FillNow(order_ref="ref-2", shares=2))
+    assert (found(broker, 3).status, int(found(broker, 3).quantity)) == ("Submitted", 5)
+    broker.intervene(FillNow(order_ref="ref-2"))
+    assert found(broker, 3).status == "Cancelled"
+
+
 # ---------------------------------------------------------------- time
 
 

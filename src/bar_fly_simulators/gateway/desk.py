@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 
 from bar_fly_simulators.gateway.admission import Refusal, Wanted, needed, option_parts, working_price
 from bar_fly_simulators.gateway.contracts import Contracts
@@ -245,21 +245,18 @@ class Desk:
         ]
 
     def _siblings(self, order: Order, shares: Decimal, at_us: int) -> None:
-        """Cancel, or reduce, the orders of the same OCA group, and of the same parent."""
+        """Cancel, or reduce in proportion, the orders of the same OCA group, and of the same parent."""
         key = group_of(order)
         if key == str(order.perm_id):
             return
         for other in self.open_orders():
             if other.perm_id == order.perm_id or group_of(other) != key:
                 continue
-            if (
-                order.status == "Filled"
-                or (order.oca_group and order.oca_type == 1)
-                or other.quantity - shares <= other.filled
-            ):
+            if order.status == "Filled" or (order.oca_group and order.oca_type == 1):
                 self.end(other, "Cancelled by its OCA group", CANCELLED, at_us)
             else:
-                self.put(replace(other, quantity=other.quantity - shares))
+                less = (other.remaining * shares / (order.remaining + shares)).to_integral_value(ROUND_FLOOR)
+                self.put(replace(other, quantity=other.quantity - less))
 
     def _release_children(self, order: Order) -> None:
         for child in self._children(order):

@@ -13,6 +13,8 @@ from bar_fly_trading.errors import BftError, FixSettings, FreeDisk, StoreDamaged
 BUSY_WAIT_S = 30
 _BUSY, _LOCKED, _READONLY, _IOERR = 5, 6, 8, 10
 _CORRUPT, _FULL, _CANTOPEN, _NOTADB = 11, 13, 14, 26
+# The SQL of every statement, made once a process: a run opens the journal several times, always with the same questions.
+_COMPILED: dict[Any, Any] = {}
 
 
 def engine(path: Path, *, read_only: bool) -> sa.Engine:
@@ -37,7 +39,7 @@ def engine(path: Path, *, read_only: bool) -> sa.Engine:
 
     sa.event.listen(made, "connect", on_connect)
     sa.event.listen(made, "begin", on_begin)
-    return made
+    return made.execution_options(compiled_cache=_COMPILED)
 
 
 def uri_path(path: Path) -> str:

@@ -30,9 +30,16 @@ class Action(GatewayFault):
     """What happens once, in the call that posts it."""
 
 
+_KINDS: dict[str, str] = {}
+
+
 def kind_of(fault: type[GatewayFault]) -> str:
     """Return the name on the control port: DropAt is drop_at."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", fault.__name__).lower()
+    # Asked for each message that is sent, so it is spelled once.
+    known = _KINDS.get(fault.__name__)
+    if known is None:
+        known = _KINDS[fault.__name__] = re.sub(r"(?<!^)(?=[A-Z])", "_", fault.__name__).lower()
+    return known
 
 
 def sentence(fault: type[GatewayFault]) -> str:

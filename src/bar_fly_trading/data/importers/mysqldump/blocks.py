@@ -241,6 +241,10 @@ def _fast(blocks: Blocks, columns: Sequence[str], charset: str, kinds: dict[str,
         frame = _read_csv(csv, names, {}, extra)
     if frame is None or frame.height != sum(rows.opens.size for rows in blocks):
         return None
+    # A value left out would read as null; only the word NULL may.
+    nulls = sum(frame.select(names).null_count().row(0))
+    if nulls and nulls != csv.count(b"NULL"):
+        return None
     frame = frame.select(pl.col(place).alias(name) for name, place in places.items())
     return frame.with_columns(_unescaped(frame)) if b"\\" in csv else frame
 
