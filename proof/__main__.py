@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -147,7 +148,8 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     calm_days = given.days if given.calm_days is None else given.calm_days
     began = time.monotonic()
-    with ProcessPoolExecutor(given.jobs) as pool:
+    # Not forked: a fork of a process with threads can wait for ever on a lock that none of its own holds.
+    with ProcessPoolExecutor(given.jobs, mp_context=get_context("spawn")) as pool:
         bad = _days(pool, given.days, given.first_seed, None) if given.days else 0
         bad += _days(pool, calm_days, CALM_FROM, True) if calm_days else 0
         bad += _sabotages(pool, given.sabotage_seeds) if given.sabotage_seeds else 0
