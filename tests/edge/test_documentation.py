@@ -29,7 +29,7 @@ BFT = Path(sys.executable).with_name("bft")
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 GROUPS = {"journal", "import", "export", "store"}
 # What the roadmap asks for and this version must say it does not have.
-NOT_BUILT = ("Live trading", "Approval", "SMS", "Dashboard", "Options", "Columns", "Backtest")
+NOT_BUILT = ("Live trading", "Approval", "SMS", "Dashboard", "Options", "Protective orders", "Backtest")
 
 
 def generator() -> ModuleType:
