@@ -7,13 +7,15 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from itertools import repeat
 from multiprocessing import get_context
-from typing import TypeVar
 
-T = TypeVar("T")
+from proof.faults import FAULTS
+from proof.ground import SESSIONS_A_SEED, shared_store
+from proof.sabotage import SABOTAGES, Catch, first_catch
+from proof.seed import Seed, SeedResult
+
 SEEDS_A_TASK = 20
 CALM_FROM, CRASH_FROM = 1_000_000, 2_000_000
 # 0 violations in n days bound the rate of a faulty day at 95 % by 3 / n (the rule of three).
@@ -25,33 +27,18 @@ def _say(text: str = "") -> None:
     sys.stdout.flush()
 
 
-def _some(seeds: tuple[int, ...], calm: bool | None) -> list[object]:
-    from proof.seed import Seed, shared_store
-
+def _some(seeds: tuple[int, ...], calm: bool | None) -> list[SeedResult]:
     with shared_store() as root:
         return [Seed(seed, root, calm=calm).run() for seed in seeds]
 
 
-def _first_catch(name: str, seeds: int) -> tuple[str, int, str]:
-    """Plant one fault and run seeds until it is noticed; seed -1 where it never is."""
-    from proof.sabotage import by_name, planted
-    from proof.seed import Seed, shared_store
-
-    with shared_store() as root, planted(by_name(name)):
-        for seed in range(seeds):
-            try:
-                result = Seed(seed, root).run()
-            except AssertionError as stopped:
-                return name, seed, f"the program stopped itself: {stopped}"
-            if result.violations:
-                return name, seed, f"{result.violations[0].invariant}: {result.violations[0].words}"
-    return name, -1, ""
+def _first_catch(name: str, seeds: int) -> tuple[str, Catch | None]:
+    with shared_store() as root:
+        return name, first_catch(name, seeds, root)
 
 
 def _crash_points(seed: int) -> tuple[int, list[str]]:
     """End a calm first morning at each of its points in turn; return the points and the violations in words."""
-    from proof.seed import Seed, shared_store
-
     found: list[str] = []
     with shared_store() as root:
         whole = Seed(seed, root, calm=True)
@@ -63,32 +50,20 @@ def _crash_points(seed: int) -> tuple[int, list[str]]:
     return points, found
 
 
-def _spread(pool: ProcessPoolExecutor, work: Callable[..., T], jobs: list[tuple[object, ...]]) -> Iterator[T]:
-    yield from pool.map(partial(_apply, work), jobs)
-
-
-def _apply(work: Callable[..., T], job: tuple[object, ...]) -> T:
-    return work(*job)
-
-
 def _chunks(first: int, count: int) -> list[tuple[int, ...]]:
     return [tuple(range(a, min(a + SEEDS_A_TASK, first + count))) for a in range(first, first + count, SEEDS_A_TASK)]
 
 
 def _days(pool: ProcessPoolExecutor, days: int, first: int, calm: bool | None) -> int:
     """Run days and print them; return how many violations there were."""
-    from proof.faults import FAULTS
-    from proof.seed import SESSIONS_A_SEED, SeedResult
-
     count = -(-days // SESSIONS_A_SEED)
     hits: Counter[str] = Counter()
     states: Counter[str] = Counter()
     ran = placed = admissible = halts = 0
     violations: list[str] = []
     began = time.monotonic()
-    for results in _spread(pool, _some, [(seeds, calm) for seeds in _chunks(first, count)]):
+    for results in pool.map(_some, _chunks(first, count), repeat(calm)):
         for r in results:
-            assert isinstance(r, SeedResult)
             hits, states, ran = hits + r.hits, states + r.states, ran + r.days
             placed, admissible, halts = placed + r.placed, admissible + r.admissible, halts + r.halts
             violations += [f"seed {r.seed}: {v.invariant}: {v.words}" for v in r.violations]
@@ -113,13 +88,11 @@ def _days(pool: ProcessPoolExecutor, days: int, first: int, calm: bool | None) -
 
 
 def _sabotages(pool: ProcessPoolExecutor, seeds: int) -> int:
-    from proof.sabotage import SABOTAGES
-
     caught = 0
     _say(f"planted faults, each until it is noticed, at most {seeds} seeds:")
-    for name, seed, words in _spread(pool, _first_catch, [(s.name, seeds) for s in SABOTAGES]):
-        caught += seed >= 0
-        _say(f"  {'seed ' + str(seed) if seed >= 0 else 'MISSED':>9}  {name}: {words}")
+    for name, catch in pool.map(_first_catch, [s.name for s in SABOTAGES], repeat(seeds)):
+        caught += catch is not None
+        _say(f"     MISSED  {name}" if catch is None else f"  {f'seed {catch.seed}':>9}  {name}: {catch.words}")
     _say(f"{caught} of {len(SABOTAGES)} planted faults caught")
     return len(SABOTAGES) - caught
 
@@ -127,7 +100,7 @@ def _sabotages(pool: ProcessPoolExecutor, seeds: int) -> int:
 def _crashes(pool: ProcessPoolExecutor, seeds: int) -> int:
     points = 0
     found: list[str] = []
-    for one, violations in _spread(pool, _crash_points, [(CRASH_FROM + n,) for n in range(seeds)]):
+    for one, violations in pool.map(_crash_points, range(CRASH_FROM, CRASH_FROM + seeds)):
         points, found = points + one, found + violations
     _say(f"{points} crash points of {seeds} mornings, each ended there and run again: {len(found)} violations")
     for words in found[:20]:

@@ -21,7 +21,7 @@ PREFIX = "B1-"
 
 @dataclass
 class Order:
-    """One order as the broker has it. `ours`: it bears our reference. `ended_us`: when it stopped working."""
+    """One order as the broker has it. `shown_from_us`: from when requests show it; `muted`: nobody hears of it."""
 
     perm_id: int
     reference: str
@@ -36,7 +36,6 @@ class Order:
     executions: dict[str, Execution] = field(default_factory=dict)
     shown_from_us: int = 0
     muted: bool = False
-    cancel_ignored: bool = False
 
     @property
     def ours(self) -> bool:
@@ -66,7 +65,6 @@ class Broker:
         self.dice, self.loop, self.prices_usd = dice, loop, dict(prices_usd)
         self.cash_usd = Decimal(100_000)
         self.positions: dict[str, int] = {}
-        self.user_shares: dict[str, int] = {}
         self.orders: dict[int, Order] = {}
         self.writes: list[Write] = []
         self.cancels: list[str] = []
@@ -119,7 +117,6 @@ class Broker:
         if order.ours:
             self.cancels.append(order.reference)
         if dice.strikes("cancel unanswered"):
-            order.cancel_ignored = True
             return
         if dice.strikes("cancel refused because filled") and order.status == "working":
             self.fill(order, order.quantity - order.filled)
@@ -226,7 +223,6 @@ class Broker:
         self._next_exec += 1
         self._book(order, Execution("", number, abs(quantity), order.limit_usd, COMMISSION, self.loop.at_us, 1), None)
         order.status = "filled"
-        self.user_shares[instrument_id] = self.user_shares.get(instrument_id, 0) + quantity
 
     def worth_usd(self) -> Decimal:
         """Return cash and positions at their prices."""

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from bar_fly_trading import day
 from bar_fly_trading.daily_pipeline import driver, order_mails
 from bar_fly_trading.day import broker, orders, planning
 from bar_fly_trading.day.events import DayState, Send, SendReported
-from bar_fly_trading.errors import FreeDisk
+from bar_fly_trading.errors import BftError, FreeDisk
 from bar_fly_trading.journal import lease
 from bar_fly_trading.notify.orders import TOLD_STATES
 from bar_fly_trading.trading import checks
@@ -20,6 +21,7 @@ from bar_fly_trading.trading.fills import count_execution
 from bar_fly_trading.trading.orders import Execution, Mode, Record, State
 from bar_fly_trading.trading.plan import IntentStatus, Plan
 from bar_fly_trading.trading.sizing import size_exit
+from proof.seed import Seed
 
 # The package gives the stages' functions under their modules' names.
 morning = import_module("bar_fly_trading.daily_pipeline.morning")
@@ -125,20 +127,18 @@ def _absent_is_cancelled(session: Any, standing: dict[str, IntentStatus], key: s
 
 
 def _without(*names: str) -> tuple[tuple[Any, str, Any], ...]:
-    """Leave checks out, of every list they stand in."""
-    lists = ("SIGNAL_CHECKS", "QUOTE_CHECKS", "ACCOUNT_CHECKS", "CHECKS")
-    kept = {n: tuple(c for c in getattr(checks, n) if c.__name__ not in names) for n in lists}
+    """Leave checks out, of whichever list is run."""
     first_failure = checks.first_failure
 
-    def fewer(candidate: Any, desk: Any, limits: Any, given: Any = kept["CHECKS"]) -> Any:
+    def fewer(candidate: Any, desk: Any, limits: Any, given: Any = checks.CHECKS) -> Any:
         return first_failure(candidate, desk, limits, tuple(c for c in given if c.__name__ not in names))
 
     return ((planning, "first_failure", fewer), (orders, "first_failure", fewer))
 
 
-def _second_plan(*given: Any) -> Plan:
+def _one_decision_less(*given: Any) -> Plan:
     plan = _make_plan(*given)
-    return replace(plan, intents=tuple(i for i in plan.intents), rejections=plan.rejections[:-1])
+    return replace(plan, rejections=plan.rejections[:-1])
 
 
 def _no_reservation(at: Any, intent: Any, of: Any) -> Any:
@@ -257,7 +257,7 @@ SABOTAGES: tuple[Sabotage, ...] = (
     Sabotage("more is sold than the book holds", ((planning, "size_exit", _all_shares_sold),)),
     Sabotage("shadow sends", ((orders, "_shadow", _shadow_sends),)),
     Sabotage("every strategy is in paper", ((day.Morning, "mode_of", _everything_paper),)),
-    Sabotage("a signal gets no decision", ((day, "make_plan", _second_plan),)),
+    Sabotage("a signal gets no decision", ((day, "make_plan", _one_decision_less),)),
     Sabotage("a second run plans anew", ((morning, "_frozen_plan", _frozen_plan_forgotten),)),
     Sabotage(
         "nobody is told of an order of unknown fate",
@@ -266,6 +266,26 @@ SABOTAGES: tuple[Sabotage, ...] = (
 )
 
 
-def by_name(name: str) -> Sabotage:
-    """Return a planted fault by its name."""
-    return next(s for s in SABOTAGES if s.name == name)
+@dataclass(frozen=True)
+class Catch:
+    """Where a planted fault was noticed, and how."""
+
+    seed: int
+    words: str
+
+
+def first_catch(name: str, seeds: int, shared: Path) -> Catch | None:
+    """Plant one fault and run seeds until it is noticed, None where it never is.
+
+    The program stopping itself counts where it says what is wrong; any other exception is a fault of the planting.
+    """
+    sabotage = next(s for s in SABOTAGES if s.name == name)
+    with planted(sabotage):
+        for seed in range(seeds):
+            try:
+                violations = Seed(seed, shared).run().violations
+            except (AssertionError, BftError) as stopped:
+                return Catch(seed, f"the program stopped itself: {stopped}")
+            if violations:
+                return Catch(seed, f"{violations[0].invariant}: {violations[0].words}")
+    return None

@@ -11,11 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
-from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
-
-import polars as pl
 
 from bar_fly_trading.daily_pipeline.close import close, reconcile_now
 from bar_fly_trading.daily_pipeline.morning import MorningDone, morning
@@ -23,30 +19,25 @@ from bar_fly_trading.daily_pipeline.order_mails import queue_order_mails
 from bar_fly_trading.daily_pipeline.parts import Connected, Parts
 from bar_fly_trading.daily_pipeline.records import EVENING_KIND, Evening
 from bar_fly_trading.daily_pipeline.telling import Mails
-from bar_fly_trading.data.store import Store
 from bar_fly_trading.errors import BftError, CheckGateway
-from bar_fly_trading.facts.sessions import Calendar
 from bar_fly_trading.notify.message import MailMessage
 from bar_fly_trading.notify.outbox import Outbox
 from bar_fly_trading.notify.route import MailRoute
 from bar_fly_trading.settings import Home, Settings, limits, ranking, sizing
 from bar_fly_trading.strategies.signal import Purpose, Side, Signal
 from bar_fly_trading.trading.orders import Mode
-from bar_fly_trading.trading.plan import IntentStatus, RankedSignal
-from proof.broker import ACCOUNT, Broker
+from bar_fly_trading.trading.plan import RankedSignal
+from proof.broker import Broker
 from proof.faults import Dice
 from proof.fuse import Crash, Fuse, WatchedJournal
+from proof.ground import SESSIONS_A_SEED, StillStore, base_prices, calendar, sessions
 from proof.invariants import Judge, Violation
 from proof.ledger import Ledger
 from proof.venue import SimulatedVenue
 from proof.virtual import SECOND_US, VirtualClock, VirtualLoop
 
-FIRST = date(2026, 1, 5)
-SYMBOLS = ("AAA", "BBB", "CCC", "DDD", "EEE", "FFF", "GGG", "HHH", "III", "JJJ", "KKK", "LLL")
 STRATEGIES = ("bollinger", "regression_momentum")
-SESSIONS_A_SEED = 3
 RUNS_MAX = 5
-RAM = Path("/dev/shm")  # noqa: S108  (the journal's own writes are what takes the time)
 
 
 @dataclass(slots=True)
@@ -58,19 +49,6 @@ class Heard(Mails):
     def queue(self, mail: MailMessage) -> None:
         """Keep a mail."""
         self.kept.setdefault(mail.identity, mail)
-
-
-class StillStore(Store):
-    """The shared store, each question answered once: no seed writes to it."""
-
-    answers: ClassVar[dict[tuple[object, ...], pl.DataFrame]] = {}
-
-    def read(self, table_name: str, **asked: Any) -> pl.DataFrame:
-        """Read as the store does, once."""
-        key = (self.root, table_name, *((name, str(value)) for name, value in sorted(asked.items())))
-        if key not in self.answers:
-            self.answers[key] = super().read(table_name, **asked)
-        return self.answers[key]
 
 
 class Silent:
@@ -95,67 +73,8 @@ class SeedResult:
     states: Counter[str]
     placed: int
     admissible: int
-    admitted: int
     halts: int
     trace: str
-
-
-@cache
-def calendar() -> Calendar:
-    """Return the exchange's calendar, built once."""
-    return Calendar()
-
-
-@cache
-def sessions() -> tuple[date, ...]:
-    """Return the sessions of a seed; the first is only an evening."""
-    return (FIRST, *(calendar().next(FIRST, n) for n in range(1, SESSIONS_A_SEED + 1)))
-
-
-def base_prices() -> dict[str, Decimal]:
-    """Return the instruments and where they start."""
-    return {f"us:{s}": Decimal(20 + 17 * n) for n, s in enumerate(SYMBOLS)}
-
-
-def make_store(root: Path) -> None:
-    """Publish the instruments and a close for every session, known from the start."""
-    known = [0] * len(SYMBOLS)
-    spells = pl.DataFrame(
-        {
-            "instrument_id": [f"us:{s}" for s in SYMBOLS],
-            "symbol": list(SYMBOLS),
-            "start": [date(2020, 1, 2)] * len(SYMBOLS),
-            "end": [None] * len(SYMBOLS),
-            "known_at": known,
-        },
-        schema_overrides={"end": pl.Date, "known_at": pl.Int64},
-    )
-    rows = [(i, day, float(p)) for i, p in base_prices().items() for day in sessions()]
-    price = [r[2] for r in rows]
-    bars = pl.DataFrame(
-        {
-            "instrument_id": [r[0] for r in rows],
-            "session": [r[1] for r in rows],
-            **dict.fromkeys(("open", "high", "low", "close", "adjusted_close"), price),
-            "volume": [10_000_000] * len(rows),
-            "dividend_amount": [0.0] * len(rows),
-            "split_coefficient": [1.0] * len(rows),
-            "known_at": [0] * len(rows),
-        },
-        schema_overrides={"known_at": pl.Int64},
-    )
-    Store(root).publish({"spells": spells, "bars": bars}, source="proof", recorded_at_us=0)
-
-
-@contextmanager
-def shared_store() -> Iterator[Path]:
-    """Make the store that every seed of a process reads and none writes."""
-    with tempfile.TemporaryDirectory(prefix="bft-proof-", dir=RAM if RAM.is_dir() else None) as folder:
-        root = Path(folder)
-        make_store(root / "store")
-        with WatchedJournal.open(root / "journal.sqlite", now_us=lambda: 0, run_id="made", settings_hash=""):
-            pass
-        yield root
 
 
 class Seed:
@@ -171,16 +90,13 @@ class Seed:
         self.modes = {STRATEGIES[0]: Mode.PAPER, STRATEGIES[1]: self.dice.random.choice((Mode.PAPER, Mode.SHADOW))}
         fraction = 0.05 if self.dice.calm else self.dice.random.choice((0.05, 0.6))
         self.settings = Settings.model_validate({"sizing": {"cash_fraction": fraction}})
-        if (
-            not self.dice.calm and self.dice.random.random() < 0.3
-        ):  # little cash beside much that the user owns: orders compete for the cash
+        if not self.dice.calm and self.dice.random.random() < 0.3:
+            # Little cash beside much that the user owns: orders compete for the cash.
             self.broker.cash_usd = Decimal(9_000)
-            self.broker.positions["us:USR"] = self.broker.user_shares["us:USR"] = 1000
+            self.broker.positions["us:USR"] = 1000
             self.broker.prices_usd["us:USR"] = Decimal(91)
         self.mails: dict[str, MailMessage] = {}
-        self.halts = self.admissible = self.admitted = self.runs = 0
-        self.points = 0
-        self.stops: list[str] = []
+        self.halts = self.admissible = self.runs = self.points = 0
 
     def run(self) -> SeedResult:
         """Run every session, then say what was found."""
@@ -202,7 +118,6 @@ class Seed:
                 states,
                 len(self.broker.writes),
                 self.admissible,
-                self.admitted,
                 self.halts,
                 self.ledger.fingerprint(),
             )
@@ -308,16 +223,17 @@ class Seed:
     @contextmanager
     def _mailing(self, journal: WatchedJournal) -> Iterator[None]:
         """Queue the mails of what a stage did when it ends, well or not, as the program does; a crash queues nothing."""
+
+        def keep(mail: MailMessage) -> None:
+            self.mails.setdefault(mail.identity, mail)
+
         try:
             yield
-            queue_order_mails(journal, self._keep)
+            queue_order_mails(journal, keep)
         except BftError:
             with suppress(BftError):
-                queue_order_mails(journal, self._keep)
+                queue_order_mails(journal, keep)
             raise
-
-    def _keep(self, mail: MailMessage) -> None:
-        self.mails.setdefault(mail.identity, mail)
 
     def _stand_still(self) -> None:
         """Let time pass while the process does nothing, as one that was stopped or swapped out."""
@@ -392,10 +308,9 @@ class Seed:
         except Crash:
             self.broker.sinks.clear()
             return False
-        except BftError as error:
+        except BftError:
             self.broker.sinks.clear()
             self.halts += 1
-            self.stops.append(error.message)
             return False
 
     async def _with_rival(self, parts: Parts, session: date, heard: Heard) -> MorningDone:
@@ -441,9 +356,7 @@ class Seed:
         try:
             with self._journal("close") as journal, self._mailing(journal):
                 parts = self._parts(journal)
-                self._keep_problem(heard := Heard(parts, session, kept=self.mails))
-                self.loop.run(close(parts, session, heard))
-                self._keep_problem(heard)
+                self.loop.run(close(parts, session, Heard(parts, session, kept=self.mails)))
         except (BftError, Crash):
             self.broker.sinks.clear()
 
@@ -451,26 +364,9 @@ class Seed:
         try:
             with self._journal("reconcile") as journal, self._mailing(journal):
                 parts = self._parts(journal)
-                heard = Heard(parts, session, kept=self.mails)
-                self.loop.run(reconcile_now(parts, session, heard))
-                self._keep_problem(heard)
+                self.loop.run(reconcile_now(parts, session, Heard(parts, session, kept=self.mails)))
         except CheckGateway:
             self.broker.sinks.clear()
 
-    def _keep_problem(self, heard: Heard) -> None:
-        """Keep what a run's end says as a mail: the program's `told` mails it."""
-        if heard.problem is not None:
-            words = heard.problem.message
-            mail = MailMessage("failure", words, words, "", heard.session, words)
-            self.mails.setdefault(mail.identity, mail)
-
     def _wait(self, seconds: float) -> None:
         self.loop.run(asyncio.sleep(seconds))
-
-
-def statuses_of(result: SeedResult) -> str:
-    """Say in one line where a seed's intents ended."""
-    return ", ".join(f"{state} {count}" for state, count in sorted(result.states.items()))
-
-
-__all__ = ["ACCOUNT", "IntentStatus", "Seed", "SeedResult", "sessions", "shared_store", "statuses_of"]
