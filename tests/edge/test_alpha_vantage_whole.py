@@ -5,11 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import re
-import subprocess
-import sys
 import traceback
-import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.vendor_simulator import Simulator, simulated
 
 from bar_fly_trading.data.alpha_vantage import AlphaVantage, Patience
 from bar_fly_trading.data.calendars import earnings_calendar, listing_status, market_status
@@ -52,38 +49,11 @@ EVERY: dict[str, Ask] = {
 }
 
 
-@dataclass
-class Simulator:
-    """A running simulator: its port, and its control port."""
-
-    port: int
-    control: int
-
-    def post(self, path: str, body: dict[str, Any]) -> None:
-        """Tell the simulator something."""
-        data = json.dumps(body).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{self.control}{path}", data=data, method="POST")
-        urllib.request.urlopen(request).close()
-
-    def asked(self) -> int:
-        """Return how many requests it has had."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.control}/counters") as answer:
-            found = json.loads(answer.read())["alpha_vantage"]
-        return sum(found.values())
-
-
 @pytest.fixture(scope="module")
 def running() -> Iterator[Simulator]:
     """Run a simulator on an evening of April 2024."""
-    command = [sys.executable, "-m", "bar_fly_simulators.alpha_vantage", "--port", "0", "--control-port", "0"]
-    flags = ["--market", "synthetic:3:7", "--speed", "0", "--at", f"{MON}T18:00"]
-    with subprocess.Popen([*command, *flags], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        ports = re.findall(r"127\.0\.0\.1:(\d+)", process.stdout.readline())
-        try:
-            yield Simulator(int(ports[0]), int(ports[1]))
-        finally:
-            process.terminate()
+    with simulated("synthetic:3:7", "--at", f"{MON}T18:00") as simulator:
+        yield simulator
 
 
 @pytest.fixture
@@ -190,7 +160,7 @@ def test_d6_d30_every_refusal_of_every_function_is_classified_and_never_says_the
     answer, requests = REFUSALS[kind]
     served.post("/faults", {"kind": kind})
     for function, question in EVERY.items():
-        before = served.asked()
+        before = sum(served.asked().values())
         with pytest.raises(VendorRefused) as caught:
             ask(served.port, question, unknown_bodies=tmp_path)
         wanted = answer
@@ -198,7 +168,7 @@ def test_d6_d30_every_refusal_of_every_function_is_classified_and_never_says_the
             assert caught.value.answer in (Answer.BAD_BODY, Answer.UNKNOWN), function
         else:
             assert caught.value.answer is wanted, function
-            assert served.asked() - before == requests, function
+            assert sum(served.asked().values()) - before == requests, function
         assert caught.value.way_out
         assert "CANARY" not in _everything_of(caught.value)
     assert "CANARY" not in caplog.text

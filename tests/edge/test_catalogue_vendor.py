@@ -26,7 +26,8 @@ from tests.edge.test_alpha_vantage_client import (
     run,
     vendor,
 )
-from tests.edge.test_pull_night import CALENDAR, NOW, SESSION, Simulator, at_us, simulated
+from tests.edge.test_pull_night import CALENDAR, NOW, SESSION
+from tests.vendor_simulator import Simulator, at_us, simulated
 
 from bar_fly_trading.data.alpha_vantage import AlphaVantage, Patience
 from bar_fly_trading.data.call_plan import Wants

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import re
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from tests.vendor_simulator import Simulator, at_us, simulated
 
 from bar_fly_trading.data.adjust import adjusted_bars
 from bar_fly_trading.data.alpha_vantage import AlphaVantage, Patience
@@ -27,51 +21,11 @@ from bar_fly_trading.data.store import Store
 from bar_fly_trading.data.vendor_answers import Answer, VendorRefused
 from bar_fly_trading.data.views import load_instruments
 from bar_fly_trading.errors import FixInput
-from bar_fly_trading.facts.sessions import Calendar, evening_us, new_york_us
+from bar_fly_trading.facts.sessions import Calendar, evening_us
 
 CALENDAR = Calendar()
 MON, TUE, WED, THU = (date(2012, 11, day) for day in (5, 6, 7, 8))  # IBM pays 0.85 on WED
 QUICK = Patience(attempts_max=2, backoff_s=0.01)
-
-
-def at_us(text: str) -> int:
-    """Return a New York time such as 2012-11-06T18:00 as UTC microseconds."""
-    moment = datetime.fromisoformat(text)
-    return new_york_us(moment.date(), moment.time())
-
-
-@dataclass
-class Simulator:
-    """A running simulator: its port, and its control port."""
-
-    port: int
-    control: int
-
-    def post(self, path: str, body: dict[str, Any]) -> None:
-        """Tell the simulator something."""
-        data = json.dumps(body).encode()
-        urllib.request.urlopen(
-            urllib.request.Request(f"http://127.0.0.1:{self.control}{path}", data=data, method="POST")
-        ).close()
-
-    def at(self, text: str) -> None:
-        """Set its clock."""
-        self.post("/clock", {"at": text})
-
-
-@contextmanager
-def simulated(market: str, *flags: str) -> Iterator[Simulator]:
-    """Start a simulator over a market with a clock that stands still."""
-    command = [sys.executable, "-m", "bar_fly_simulators.alpha_vantage", "--port", "0", "--control-port", "0"]
-    with subprocess.Popen(
-        [*command, "--market", market, "--speed", "0", *flags], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        ports = re.findall(r"127\.0\.0\.1:(\d+)", process.stdout.readline())
-        try:
-            yield Simulator(int(ports[0]), int(ports[1]))
-        finally:
-            process.terminate()
 
 
 @pytest.fixture(scope="module")

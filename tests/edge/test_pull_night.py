@@ -6,21 +6,19 @@ import asyncio
 import json
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from tests.vendor_simulator import Simulator, at_us, simulated
 
 from bar_fly_trading.data.alpha_vantage import AlphaVantage, Patience
 from bar_fly_trading.data.call_plan import Wants
@@ -29,7 +27,7 @@ from bar_fly_trading.data.pull import PullReport
 from bar_fly_trading.data.pull_night import Waiting, night_plan, pull_night
 from bar_fly_trading.data.pull_symbol import How
 from bar_fly_trading.data.store import Store
-from bar_fly_trading.facts.sessions import Calendar, new_york_us
+from bar_fly_trading.facts.sessions import Calendar
 from bar_fly_trading.facts.tables import TABLES
 
 CALENDAR = Calendar()
@@ -37,51 +35,6 @@ NOW = "2026-11-20T18:00"
 SESSION = date(2024, 5, 15)
 NAMES = ("BOCO", "RUZO", "VOVA")
 SERIES = ("cpi", "unemployment")
-
-
-def at_us(text: str) -> int:
-    """Return a New York time such as 2012-11-06T18:00 as UTC microseconds."""
-    moment = datetime.fromisoformat(text)
-    return new_york_us(moment.date(), moment.time())
-
-
-@dataclass
-class Simulator:
-    """A running simulator: its port, and its control port."""
-
-    port: int
-    control: int
-
-    def post(self, path: str, body: dict[str, Any]) -> None:
-        """Tell the simulator something."""
-        data = json.dumps(body).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{self.control}{path}", data=data, method="POST")
-        urllib.request.urlopen(request).close()
-
-    def at(self, text: str) -> None:
-        """Set its clock."""
-        self.post("/clock", {"at": text})
-
-    def asked(self) -> dict[str, int]:
-        """Return its requests by function."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.control}/counters") as answer:
-            counts: dict[str, int] = json.loads(answer.read()).get("alpha_vantage", {})
-        return counts
-
-
-@contextmanager
-def simulated(market: str, *flags: str) -> Iterator[Simulator]:
-    """Start a simulator over a market with a clock that stands still."""
-    command = [sys.executable, "-m", "bar_fly_simulators.alpha_vantage", "--port", "0", "--control-port", "0"]
-    with subprocess.Popen(
-        [*command, "--market", market, "--speed", "0", *flags], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        ports = re.findall(r"127\.0\.0\.1:(\d+)", process.stdout.readline())
-        try:
-            yield Simulator(int(ports[0]), int(ports[1]))
-        finally:
-            process.terminate()
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.edge.test_pull_night import Simulator, at_us, night, simulated
+from tests.edge.test_pull_night import night
+from tests.vendor_simulator import Simulator, at_us, simulated
 
 from bar_fly_trading.daily_pipeline.universe import asked_as, listing_notes, names_to_pull, outside_at
 from bar_fly_trading.data.call_plan import Holdings, Wants, plan_calls

@@ -23,9 +23,8 @@ def _files(home: Path) -> dict[Path, int]:
 
 
 def _named(home: Path, path: Path, said: str) -> bool:
-    """Tell whether a path, or a folder of the home's that holds it, was printed; a checksum or head beside a file goes with it."""
+    """Tell whether a path, or a folder of the home's that holds it, was printed; a checksum beside a file goes with it."""
     path = path.with_suffix(".parquet") if path.suffix == ".sha256" else path
-    path = path.with_suffix("") if path.suffix == ".head" else path
     places = (p for p in (path, *path.parents) if home in p.parents)
     return any(re.search(re.escape(str(p)) + r"(?=[\s:;,)]|$)", said) for p in places)
 
