@@ -36,8 +36,30 @@ class Stock:
         return 1
 
 
+class _Derived:
+    """What an option and a combination have of the stock they are on."""
+
+    __slots__ = ()
+    stock: Stock
+
+    @property
+    def symbol(self) -> str:
+        """The underlying's symbol at IB."""
+        return self.stock.symbol
+
+    @property
+    def market_symbol(self) -> str:
+        """The underlying's symbol in the market."""
+        return self.stock.market_symbol
+
+    @property
+    def multiplier(self) -> int:
+        """Shares a contract, or a combination."""
+        return OPTION_MULTIPLIER
+
+
 @dataclass(frozen=True, slots=True)
-class Option:
+class Option(_Derived):
     """An option on a stock: 100 shares a contract, American style; `right` is C or P, `strike` in USD a share."""
 
     con_id: int
@@ -54,24 +76,9 @@ class Option:
         )
 
     @property
-    def symbol(self) -> str:
-        """The underlying's symbol at IB."""
-        return self.stock.symbol
-
-    @property
-    def market_symbol(self) -> str:
-        """The underlying's symbol in the market."""
-        return self.stock.market_symbol
-
-    @property
     def sec_type(self) -> str:
         """IB's word for the kind."""
         return "OPT"
-
-    @property
-    def multiplier(self) -> int:
-        """Shares a contract."""
-        return OPTION_MULTIPLIER
 
     def intrinsic(self, spot: Decimal) -> Decimal:
         """Return what exercising one share's worth brings at a price of the stock, USD, never below 0."""
@@ -94,7 +101,7 @@ class Leg:
 
 
 @dataclass(frozen=True, slots=True)
-class Combo:
+class Combo(_Derived):
     """A combination of options on one stock; its price is the sum of its legs' and may be below 0."""
 
     stock: Stock
@@ -111,24 +118,9 @@ class Combo:
         return "BAG " + ",".join(f"{leg.signed}x{leg.option.con_id}" for leg in self.legs)
 
     @property
-    def symbol(self) -> str:
-        """The underlying's symbol at IB."""
-        return self.stock.symbol
-
-    @property
-    def market_symbol(self) -> str:
-        """The underlying's symbol in the market."""
-        return self.stock.market_symbol
-
-    @property
     def sec_type(self) -> str:
         """IB's word for the kind."""
         return "BAG"
-
-    @property
-    def multiplier(self) -> int:
-        """Shares a unit."""
-        return OPTION_MULTIPLIER
 
 
 Instrument = Stock | Option | Combo

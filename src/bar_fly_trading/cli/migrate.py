@@ -87,7 +87,7 @@ def _shown(terminal: Terminal) -> Callable[[str, int, int], None]:
     return show
 
 
-def _body(report: DumpReport) -> dict[str, object]:
+def _counted(report: DumpReport | ServerReport) -> dict[str, object]:
     return {
         "store_version": report.version,
         "rows": report.rows,
@@ -97,6 +97,26 @@ def _body(report: DumpReport) -> dict[str, object]:
         "bars_corrected": report.bars_corrected,
         "bars_same": report.bars_same,
         "refusals_file": None if report.refusals_file is None else str(report.refusals_file),
+    }
+
+
+def _say_counts(terminal: Terminal, report: DumpReport | ServerReport) -> None:
+    for table, rows in sorted(report.rows.items()):
+        terminal.line(f"{table}: {rows} rows, {report.refused.get(table, 0)} refused")
+    terminal.line(
+        f"{report.bars_new} bars new, {report.bars_corrected} corrected, {report.bars_same} were there already"
+    )
+
+
+def _refused_words(report: DumpReport | ServerReport) -> str:
+    """Say how many rows were refused and where they are listed, '' where none was."""
+    refused = sum(report.refused.values())
+    return f"{refused} rows were refused, each with its reason in {report.refusals_file}." if refused else ""
+
+
+def _body(report: DumpReport) -> dict[str, object]:
+    return {
+        **_counted(report),
         "options_left_bytes": report.options_left_bytes,
         "cut_at_byte": None if report.cut is None else report.cut.offset,
     }
@@ -105,12 +125,7 @@ def _body(report: DumpReport) -> dict[str, object]:
 def _say(terminal: Terminal, report: DumpReport) -> None:
     from bar_fly_trading.data.importers.mysqldump.tables import LEFT_OUT
 
-    for table, rows in sorted(report.rows.items()):
-        refused = report.refused.get(table, 0)
-        terminal.line(f"{table}: {rows} rows, {refused} refused")
-    terminal.line(
-        f"{report.bars_new} bars new, {report.bars_corrected} corrected, {report.bars_same} were there already"
-    )
+    _say_counts(terminal, report)
     for table, rows in sorted(report.left_out.items()):
         why = LEFT_OUT.get(table, "no table of the older program")
         terminal.line(f"{table}: {rows} rows passed over: {why}")
@@ -139,9 +154,8 @@ def _check(file: Path, report: DumpReport) -> None:
         lines.append(
             f"{file} is not whole: it {report.cut.reason}{where} at byte {report.cut.offset}; what came before is imported."
         )
-    refused = sum(report.refused.values())
-    if refused:
-        lines.append(f"{refused} rows were refused, each with its reason in {report.refusals_file}.")
+    if refused := _refused_words(report):
+        lines.append(refused)
     if lines:
         way_out = "Get the whole dump and import it again; what is stored already is skipped." if report.cut else ""
         raise DoneLess(" ".join(lines), way_out=way_out or "Look at the refused rows; the rest is stored.")
@@ -173,7 +187,7 @@ def import_mysql(
             say=terminal.line,
         )
         if json:
-            say_json(_server_body(report))
+            say_json(_counted(report))
         else:
             _say_server(terminal, report)
         _check_server(report)
@@ -211,25 +225,8 @@ def mysql_address(url: str | None, found: Resolved) -> Address:
     return address
 
 
-def _server_body(report: ServerReport) -> dict[str, object]:
-    return {
-        "store_version": report.version,
-        "rows": report.rows,
-        "refused": report.refused,
-        "left_out": report.left_out,
-        "bars_new": report.bars_new,
-        "bars_corrected": report.bars_corrected,
-        "bars_same": report.bars_same,
-        "refusals_file": None if report.refusals_file is None else str(report.refusals_file),
-    }
-
-
 def _say_server(terminal: Terminal, report: ServerReport) -> None:
-    for table, rows in sorted(report.rows.items()):
-        terminal.line(f"{table}: {rows} rows, {report.refused.get(table, 0)} refused")
-    terminal.line(
-        f"{report.bars_new} bars new, {report.bars_corrected} corrected, {report.bars_same} were there already"
-    )
+    _say_counts(terminal, report)
     for table, rows in sorted(report.left_out.items()):
         if table == "historical_options":
             warn(f"{table}: about {rows} rows NOT IMPORTED")
@@ -244,12 +241,8 @@ def _check_server(report: ServerReport) -> None:
     """Raise DoneLess where rows were refused."""
     from bar_fly_trading.errors import DoneLess
 
-    refused = sum(report.refused.values())
-    if refused:
-        raise DoneLess(
-            f"{refused} rows were refused, each with its reason in {report.refusals_file}.",
-            way_out="Look at the refused rows; the rest is stored.",
-        )
+    if refused := _refused_words(report):
+        raise DoneLess(refused, way_out="Look at the refused rows; the rest is stored.")
 
 
 def export_mysql(

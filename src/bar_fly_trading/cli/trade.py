@@ -101,37 +101,7 @@ def evening(
         return await run(parts, day, mails, pull=not no_pull, model=model, age=ages[-1] if ages else None)
 
     def shown(done: Any, terminal: Terminal, parts: Parts) -> dict[str, Any]:
-        ranked = done.evening.ranked
-        for note in done.notes:
-            terminal.line(f"note: {note}")
-        if done.reused:
-            terminal.line(f"reused, nothing had changed: {', '.join(done.reused)}")
-        entries = [r for r in ranked if r.rank]
-        execute = sum(r.tag == "execute" for r in entries)
-        terminal.line(
-            f"{len(ranked)} signals of {done.evening.session}: entries {execute} to execute, {len(entries) - execute} to watch;"
-            f" exits {len(ranked) - len(entries)} (sold only where held)"
-        )
-        for r in ranked:
-            place = f"{r.rank:>3}" if r.rank else "  -"
-            terminal.line(
-                f"{place} {r.tag:<7} {r.signal.side.value:<4} {r.signal.symbol:<6} {r.signal.strategy}: {r.signal.reason}"
-            )
-        if done.evening.excluded:
-            terminal.line(f"{len(done.evening.excluded)} symbols were kept out (listed in the mail)")
-        terminal.line(f"ranked list: {done.signals_file}")
-        terminal.line(f"journal: {parts.home.journal}")
-        return {
-            "evening_id": done.evening.evening_id(),
-            "signals_file": str(done.signals_file),
-            "signals": len(ranked),
-            "execute": execute,
-            "predictions": done.evening.predictions,
-            "excluded": len(done.evening.excluded),
-            "reused": list(done.reused),
-            "notes": list(done.notes),
-            "age_sessions": ages[-1].sessions if ages else 0,
-        }
+        return {**_say_evening(done, terminal, parts), "age_sessions": ages[-1].sessions if ages else 0}
 
     _stage(
         "evening",
@@ -144,6 +114,40 @@ def evening(
         shown=shown,
         kept="What was pulled and computed is kept; the next run reuses it.",
     )
+
+
+def _say_evening(done: Any, terminal: Terminal, parts: Parts) -> dict[str, Any]:
+    """Say what an evening ranked, and return its part of the JSON document."""
+    ranked = done.evening.ranked
+    for note in done.notes:
+        terminal.line(f"note: {note}")
+    if done.reused:
+        terminal.line(f"reused, nothing had changed: {', '.join(done.reused)}")
+    entries = [r for r in ranked if r.rank]
+    execute = sum(r.tag == "execute" for r in entries)
+    terminal.line(
+        f"{len(ranked)} signals of {done.evening.session}: entries {execute} to execute, {len(entries) - execute} to watch;"
+        f" exits {len(ranked) - len(entries)} (sold only where held)"
+    )
+    for r in ranked:
+        place = f"{r.rank:>3}" if r.rank else "  -"
+        terminal.line(
+            f"{place} {r.tag:<7} {r.signal.side.value:<4} {r.signal.symbol:<6} {r.signal.strategy}: {r.signal.reason}"
+        )
+    if done.evening.excluded:
+        terminal.line(f"{len(done.evening.excluded)} symbols were kept out (listed in the mail)")
+    terminal.line(f"ranked list: {done.signals_file}")
+    terminal.line(f"journal: {parts.home.journal}")
+    return {
+        "evening_id": done.evening.evening_id(),
+        "signals_file": str(done.signals_file),
+        "signals": len(ranked),
+        "execute": execute,
+        "predictions": done.evening.predictions,
+        "excluded": len(done.evening.excluded),
+        "reused": list(done.reused),
+        "notes": list(done.notes),
+    }
 
 
 def morning(

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from bar_fly_trading.daily_pipeline.books import build_books, closes_of
-from bar_fly_trading.daily_pipeline.parts import Connected, Parts
+from bar_fly_trading.daily_pipeline.parts import Connected, Parts, write_down
 from bar_fly_trading.daily_pipeline.sending import settle_past, take_lease
 from bar_fly_trading.daily_pipeline.telling import Mails, shadow_book_of
 from bar_fly_trading.data.views import load_instruments
@@ -93,8 +93,7 @@ async def reconcile_now(
     more = settle_past(parts, as_of, found, snapshots[-1])
     people = [*(d.words for d in found.need_a_person()), *more]
     if people:
-        words = "; ".join(people)
-        mails.less(DecideParked(f"{words}", way_out="Look in TWS; the journal keeps both sides."))
+        mails.less(DecideParked("; ".join(people), way_out="Look in TWS; the journal keeps both sides."))
     return found, snapshots[-1].account, ""
 
 
@@ -110,7 +109,7 @@ def _settle(parts: Parts, as_of: date, statuses: Sequence[IntentStatus], snapsho
     )
     for difference in found.differences:
         for record in difference.records:
-            parts.journal.append(record.kind, record.payload, at_us=parts.clock.now_us(), changes=record.changes)
+            write_down(parts, record)
         parts.journal.append("difference", difference_payload(as_of, difference), at_us=parts.clock.now_us())
     return found
 
@@ -154,7 +153,7 @@ async def close(parts: Parts, as_of: date, mails: Mails) -> Closed:
 def _end_unbegun(parts: Parts, as_of: date) -> None:
     statuses = (read_status(r.payload, r.state) for r in parts.journal.intents(session=as_of))
     for record in end_unbegun(as_of, statuses):
-        parts.journal.append(record.kind, record.payload, at_us=parts.clock.now_us(), changes=record.changes)
+        write_down(parts, record)
 
 
 def _held(books: Mapping[Mode, Book]) -> list[str]:

@@ -12,7 +12,7 @@ from bar_fly_trading.daily_pipeline.parts import Parts
 from bar_fly_trading.daily_pipeline.records import EVENING_KIND, SOURCE_KIND, Evening, newest_evening
 from bar_fly_trading.daily_pipeline.telling import Mails
 from bar_fly_trading.daily_pipeline.universe import listing_notes, outside_at
-from bar_fly_trading.daily_pipeline.view import content_sha256, features_at, market_view, say_written
+from bar_fly_trading.daily_pipeline.view import Features, content_sha256, features_at, market_view, say_written
 from bar_fly_trading.data.disk import forecast
 from bar_fly_trading.day import RankRules, rank
 from bar_fly_trading.errors import CheckVendor, DoneLess, FixData
@@ -83,21 +83,27 @@ async def evening(
     signals_file = parts.home.signals / f"{as_of}.csv"
     publish_bytes(signals_file, to_csv(done.ranked).encode())
     reused = ["features"] if features.reused else []
-    earlier = newest_evening(parts.journal, as_of)
-    if earlier is not None and earlier.evening_id() == done.evening_id():
+    if not _write_down(parts, done, features):
         reused.append("evening")
-    else:
-        source = {
-            "session": as_of.isoformat(),
-            "evening_id": done.evening_id(),
-            "store_version": features.store_version,
-            "features_key": features.key,
-        }
-        parts.journal.append(SOURCE_KIND, source, at_us=parts.clock.now_us())
-        parts.journal.append(EVENING_KIND, done.payload(), at_us=parts.clock.now_us())
     key = done.evening_id()[:16]
     mails.queue(ranked_list_mail(as_of, done.ranked, excluded=done.excluded, notes=notes, key=key, old=old))
     return EveningDone(done, signals_file, tuple(reused), tuple(notes))
+
+
+def _write_down(parts: Parts, done: Evening, features: Features) -> bool:
+    """Journal an evening and what it was made of; False where the newest of its session is this very one already."""
+    earlier = newest_evening(parts.journal, done.session)
+    if earlier is not None and earlier.evening_id() == done.evening_id():
+        return False
+    source = {
+        "session": done.session.isoformat(),
+        "evening_id": done.evening_id(),
+        "store_version": features.store_version,
+        "features_key": features.key,
+    }
+    parts.journal.append(SOURCE_KIND, source, at_us=parts.clock.now_us())
+    parts.journal.append(EVENING_KIND, done.payload(), at_us=parts.clock.now_us())
+    return True
 
 
 def _disk_notes(parts: Parts) -> list[str]:

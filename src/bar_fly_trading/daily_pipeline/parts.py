@@ -16,7 +16,7 @@ from bar_fly_trading.notify.route import MailRoute
 from bar_fly_trading.settings import Home, Settings
 from bar_fly_trading.strategies.signal import Strategy
 from bar_fly_trading.trading.limits import Limits, Sizing
-from bar_fly_trading.trading.orders import Mode
+from bar_fly_trading.trading.orders import Mode, Record
 from bar_fly_trading.trading.signal_combination import CombinationRule
 from bar_fly_trading.trading.signal_ranker import RankingRules
 from bar_fly_trading.venues.venue import ReadVenue, TradeVenue
@@ -83,3 +83,8 @@ class Parts:
     connect: Connector
     pull: Puller | None
     say: Say
+
+
+def write_down(parts: Parts, record: Record) -> None:
+    """Append a record, with what it changes in the intents, at the run's time."""
+    parts.journal.append(record.kind, record.payload, at_us=parts.clock.now_us(), changes=record.changes)

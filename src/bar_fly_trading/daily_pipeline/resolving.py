@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from bar_fly_trading.daily_pipeline.parts import Parts
+from bar_fly_trading.daily_pipeline.parts import Parts, write_down
 from bar_fly_trading.daily_pipeline.sending import take_lease
 from bar_fly_trading.data.views import load_instruments
 from bar_fly_trading.errors import FixInput, Refused
@@ -137,6 +137,6 @@ async def resolve(parts: Parts, status: IntentStatus, found: Resolution) -> Inte
             f"{seen}; its fate is not a person's to say, and nothing was changed.",
             way_out=f"Run bft reconcile --as-of {intent.session} --mode {intent.mode.value}: it takes the broker's word.",
         )
-    parts.journal.append(record.kind, record.payload, at_us=parts.clock.now_us(), changes=record.changes)
+    write_down(parts, record)
     (row,) = (r for r in parts.journal.intents(session=intent.session) if r.intent_key == intent.intent_key)
     return read_status(row.payload, row.state)

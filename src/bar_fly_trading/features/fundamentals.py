@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
+from bar_fly_trading.facts.overview_fields import OVERVIEW_COUNTS, OVERVIEW_TEXTS, VENDOR_NAMES
 from bar_fly_trading.features.evenings import CODE, SEEN, Evenings, epoch_day, known_day
 from bar_fly_trading.features.packing import Booleans, Floats
 
@@ -26,28 +27,14 @@ _EPS_DECIMALS = 6
 _AMOUNTS = ("reported_eps", "estimated_eps", "surprise")
 EARNINGS_COLUMNS = ("fiscal_date_ending", *_AMOUNTS, "ttm_eps", "surprise_percentage", "pe_ratio")
 
-_TEXTS = {"exchange": "Exchange", "country": "Country", "sector": "Sector", "industry": "Industry"}
-_NUMBERS = {
-    "market_capitalization": "MarketCapitalization",
-    "book_value": "BookValue",
-    "dividend_yield": "DividendYield",
-    "eps": "EPS",
-    "price_to_book_ratio": "PriceToBookRatio",
-    "beta": "Beta",
-    "shares_outstanding": "SharesOutstanding",
-    "forward_pe": "ForwardPE",
-}
-_COUNTS = {
-    "analyst_rating_strong_buy": "AnalystRatingStrongBuy",
-    "analyst_rating_buy": "AnalystRatingBuy",
-    "analyst_rating_hold": "AnalystRatingHold",
-    "analyst_rating_sell": "AnalystRatingSell",
-    "analyst_rating_strong_sell": "AnalystRatingStrongSell",
-}
+# The 52-week range of `all_data` is computed from the bars, not taken from here.
+_NUMBERS = tuple(
+    name for name in VENDOR_NAMES if name not in {*OVERVIEW_TEXTS, *OVERVIEW_COUNTS, "52_week_high", "52_week_low"}
+)
 OVERVIEW_SCHEMA: dict[str, pl.DataType] = {
-    **dict.fromkeys(_TEXTS, pl.String()),
+    **dict.fromkeys(OVERVIEW_TEXTS, pl.String()),
     **dict.fromkeys(_NUMBERS, pl.Float64()),
-    **dict.fromkeys(_COUNTS, pl.Int64()),
+    **dict.fromkeys(OVERVIEW_COUNTS, pl.Int64()),
 }
 # What the vendor writes where it has nothing.
 _NOTHING = frozenset({"", "None", "none", "-", ".", "null", "N/A", "NaN", "nan", "0000-00-00"})
@@ -176,9 +163,9 @@ def overview_fields(snapshot: str | None) -> dict[str, str | float | int | None]
         body = None
     if not isinstance(body, Mapping):
         body = {}
-    texts = {name: _text(body.get(key)) for name, key in _TEXTS.items()}
-    numbers = {name: _number(body.get(key)) for name, key in _NUMBERS.items()}
-    counts = {name: _count(body.get(key)) for name, key in _COUNTS.items()}
+    texts = {name: _text(body.get(VENDOR_NAMES[name])) for name in OVERVIEW_TEXTS}
+    numbers = {name: _number(body.get(VENDOR_NAMES[name])) for name in _NUMBERS}
+    counts = {name: _count(body.get(VENDOR_NAMES[name])) for name in OVERVIEW_COUNTS}
     return {**texts, **numbers, **counts}
 
 

@@ -12,43 +12,17 @@ import polars as pl
 from bar_fly_trading.data.store import Store
 from bar_fly_trading.data.views import load_instruments
 from bar_fly_trading.facts.instruments import vendor_symbol
+from bar_fly_trading.facts.overview_fields import OVERVIEW_COUNTS, OVERVIEW_TEXTS, VENDOR_NAMES
+from bar_fly_trading.features.macro import MACRO_COLUMNS
 
 _DAY, _NUMBER, _WHOLE, _TEXT, _SYMBOL = "DATETIME", "DOUBLE", "BIGINT", "TEXT", "VARCHAR(5)"
 INDICATOR_NAMES = (
     *("sma_20", "sma_50", "sma_200", "ema_20", "ema_50", "ema_200", "macd", "rsi_14", "adx_14", "atr_14", "cci_14"),
     *("bbands_upper_20", "bbands_middle_20", "bbands_lower_20"),
 )
-_RATINGS = tuple(f"analyst_rating_{word}" for word in ("strong_buy", "buy", "hold", "sell", "strong_sell"))
 _GREEKS = ("implied_volatility", "delta", "gamma", "theta", "vega", "rho")
 # The older program's name of a series, and the vendor's by which it is stored here.
-_SERIES = {
-    "treasury_yield_2year": "treasury_yield_2year",
-    "treasury_yield_10year": "treasury_yield_10year",
-    "ffer": "federal_funds_rate",
-    **{name: name for name in ("cpi", "inflation", "retail_sales", "durables", "unemployment", "nonfarm_payroll")},
-}
-_OVERVIEW = {
-    "exchange": "Exchange",
-    "country": "Country",
-    "sector": "Sector",
-    "industry": "Industry",
-    "market_capitalization": "MarketCapitalization",
-    "book_value": "BookValue",
-    "dividend_yield": "DividendYield",
-    "eps": "EPS",
-    "price_to_book_ratio": "PriceToBookRatio",
-    "beta": "Beta",
-    "52_week_high": "52WeekHigh",
-    "shares_outstanding": "SharesOutstanding",
-    "52_week_low": "52WeekLow",
-    "analyst_rating_strong_buy": "AnalystRatingStrongBuy",
-    "analyst_rating_buy": "AnalystRatingBuy",
-    "analyst_rating_hold": "AnalystRatingHold",
-    "analyst_rating_sell": "AnalystRatingSell",
-    "analyst_rating_strong_sell": "AnalystRatingStrongSell",
-    "forward_pe": "ForwardPE",
-}
-_OVERVIEW_TEXTS = ("exchange", "country", "sector", "industry")
+_SERIES = {name: column.series for name, column in MACRO_COLUMNS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +41,9 @@ LAYOUTS: dict[str, OldLayout] = {
         OldLayout(
             "company_overview",
             {
-                **dict.fromkeys(_OVERVIEW, _NUMBER),
-                **dict.fromkeys(_OVERVIEW_TEXTS, _TEXT),
-                **dict.fromkeys(_RATINGS, _WHOLE),
+                **dict.fromkeys(VENDOR_NAMES, _NUMBER),
+                **dict.fromkeys(OVERVIEW_TEXTS, _TEXT),
+                **dict.fromkeys(OVERVIEW_COUNTS, _WHOLE),
                 "symbol": _SYMBOL,
             },
             ("symbol",),
@@ -201,11 +175,14 @@ def _overview(named: _Named, store: Store) -> pl.DataFrame:
     overview = store.read("overview")
     bodies = [json.loads(text) for text in overview["snapshot"]]
     columns = [
-        pl.Series(name, [_text(body.get(word)) for body in bodies], dtype=pl.String) for name, word in _OVERVIEW.items()
+        pl.Series(name, [_text(body.get(word)) for body in bodies], dtype=pl.String)
+        for name, word in VENDOR_NAMES.items()
     ]
     frame = overview.select("instrument_id").with_columns(columns)
-    numbers = [pl.col(name).cast(pl.Float64, strict=False) for name in _OVERVIEW if name not in _OVERVIEW_TEXTS]
-    frame = frame.with_columns(numbers).with_columns(pl.col(name).cast(pl.Int64, strict=False) for name in _RATINGS)
+    numbers = [pl.col(name).cast(pl.Float64, strict=False) for name in VENDOR_NAMES if name not in OVERVIEW_TEXTS]
+    frame = frame.with_columns(numbers).with_columns(
+        pl.col(name).cast(pl.Int64, strict=False) for name in OVERVIEW_COUNTS
+    )
     return named.rows(frame, None, "company_overview")
 
 

@@ -16,6 +16,7 @@ from bar_fly_trading.data.ingest import compare
 from bar_fly_trading.data.known import backfill_known_us, backfilled
 from bar_fly_trading.data.store import Store
 from bar_fly_trading.facts.instruments import new_instrument_id
+from bar_fly_trading.facts.overview_fields import VENDOR_NAMES
 from bar_fly_trading.facts.sessions import Calendar
 from bar_fly_trading.facts.tables import (
     EARNINGS,
@@ -29,28 +30,7 @@ from bar_fly_trading.facts.tables import (
 )
 
 Loaded = tuple[pl.DataFrame, pl.DataFrame]
-_VENDOR_NAMES = {
-    "symbol": "Symbol",
-    "exchange": "Exchange",
-    "country": "Country",
-    "sector": "Sector",
-    "industry": "Industry",
-    "market_capitalization": "MarketCapitalization",
-    "book_value": "BookValue",
-    "dividend_yield": "DividendYield",
-    "eps": "EPS",
-    "price_to_book_ratio": "PriceToBookRatio",
-    "beta": "Beta",
-    "52_week_high": "52WeekHigh",
-    "52_week_low": "52WeekLow",
-    "shares_outstanding": "SharesOutstanding",
-    "analyst_rating_strong_buy": "AnalystRatingStrongBuy",
-    "analyst_rating_buy": "AnalystRatingBuy",
-    "analyst_rating_hold": "AnalystRatingHold",
-    "analyst_rating_sell": "AnalystRatingSell",
-    "analyst_rating_strong_sell": "AnalystRatingStrongSell",
-    "forward_pe": "ForwardPE",
-}
+_SNAPSHOT_NAMES = {"symbol": "Symbol", **VENDOR_NAMES}
 
 
 def refusals(table: str, rows: pl.DataFrame, reason: pl.Expr) -> pl.DataFrame:
@@ -81,7 +61,7 @@ def _changed(table: Table, store: Store, incoming: pl.DataFrame, known_at_us: in
 
 
 def _snapshot(row: Mapping[str, object]) -> str:
-    body = {_VENDOR_NAMES[name]: "None" if row[name] is None else _text(row[name]) for name in _VENDOR_NAMES}
+    body = {word: "None" if row[name] is None else _text(row[name]) for name, word in _SNAPSHOT_NAMES.items()}
     return json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
